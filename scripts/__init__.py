@@ -1,0 +1,1 @@
+"""The engine: lessons in Markdown are parsed, tangled, run, recorded, woven, exported and tested."""

@@ -1,0 +1,101 @@
+"""A scratch course: lessons written by a test, with the engine's own code beside them."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from scripts import record, run
+from scripts.course import Course, load
+
+pytest_plugins = ["pytester"]
+ENGINE = Path(__file__).resolve().parent.parent
+
+FRONT = """\
+---
+title: {title}
+description: A lesson of a test.
+objectives: [one, two, three]
+prerequisites: []
+---
+
+"""
+CURRICULUM = """\
+- {folder: 0-one, title: One, lessons: [first, second]}
+- {folder: 1-two, title: Two, lessons: [third, fourth]}
+"""
+
+
+class Scratch:
+    """A course in a folder of its own."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        (root / "curriculum.yml").write_text(CURRICULUM)
+        (root / "src" / "course").mkdir(parents=True)
+        (root / "docs").mkdir()
+
+    def page(self, slug: str, body: str) -> Path:
+        path = self.root / "docs" / f"{slug}.md"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(FRONT.format(title=slug.split("/")[-1].title()) + dedent(body))
+        return path
+
+    def load(self) -> Course:
+        return load(self.root)
+
+    def run(self, slug: str = "0-one/first", **settings: bool) -> list[run.Result]:
+        lesson = self.load().lessons[slug]
+        options = run.Options(self.root, **settings)
+        return [result for _, result in run.run([lesson], options) if result]
+
+    def record(self, slug: str = "0-one/first") -> record.Record:
+        course = self.load()
+        lesson = course.lessons[slug]
+        files = record.build(lesson, self.run(slug), self.root, {})
+        record.write(record.folder(lesson, self.root), files)
+        made = record.load(lesson, self.root)
+        assert made
+        return made
+
+    def with_engine(self) -> Scratch:
+        """Put the engine and the site's settings there, so that commands can run in the folder."""
+        for name in ("scripts", "overrides"):
+            shutil.copytree(ENGINE / name, self.root / name, ignore=shutil.ignore_patterns("__pycache__"))
+        for name in ("mkdocs.yml", "pyproject.toml", "package.json"):
+            shutil.copy(ENGINE / name, self.root / name)
+        shutil.copytree(ENGINE / "docs" / "assets", self.root / "docs" / "assets")
+        (self.root / "node_modules").symlink_to(ENGINE / "node_modules")
+        (self.root / "docs" / "index.md").write_text("# Home\n\n<!-- lessons -->\n")
+        return self
+
+    def command(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", *words],
+            cwd=self.root,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+
+
+@pytest.fixture
+def scratch(tmp_path: Path) -> Scratch:
+    return Scratch(tmp_path)
+
+
+@pytest.fixture
+def blocks(scratch: Scratch) -> Iterator[Callable[..., list[run.Result]]]:
+    """Run the blocks of a one-page course and return what became of each."""
+
+    def run_blocks(body: str, **settings: bool) -> list[run.Result]:
+        scratch.page("0-one/first", body)
+        return scratch.run(**settings)
+
+    yield run_blocks
