@@ -1,0 +1,98 @@
+"""Check without running any lesson: style, types, `src/course` in step, records fresh, links and formulas."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from scripts import record, tangle
+from scripts.course import Course
+
+FINDING = re.compile(r"^(src/course/\S+?\.py):(\d+)(.*)$")
+
+
+def check(course: Course) -> bool:
+    """Run every check, say what failed and what to type next, and return whether all is well."""
+    checks: list[tuple[str, Callable[[Course], Iterator[str]]]] = [
+        ("src/course equals the lessons", in_step),
+        ("style (ruff)", style),
+        ("types (mypy)", types),
+        ("records are fresh", fresh),
+        ("the site builds: links, formulas", site),
+    ]
+    well = True
+    for name, finder in checks:
+        start = time.monotonic()
+        faults = list(finder(course))
+        print(
+            f"{'FAILED' if faults else 'ok':6}  {name}  ({time.monotonic() - start:.1f} s)",
+            flush=True,
+        )
+        for fault in faults:
+            print(f"        {fault}", flush=True)
+        well = well and not faults
+    return well
+
+
+def in_step(course: Course) -> Iterator[str]:
+    changes = tangle.tangle(course, write=False)
+    for name in changes.written:
+        yield f"{name} is not what its lesson says; run: python -m scripts tangle"
+    for name in changes.removed:
+        yield f"{name} has no lesson any more; run: python -m scripts tangle"
+    for name in changes.edited:
+        yield f"{name} was edited by hand; keep the edit: python -m scripts untangle; drop it: … tangle --force"
+
+
+def style(course: Course) -> Iterator[str]:
+    yield from _tool(course, "ruff", "check", "--quiet", "--output-format", "concise", ".")
+    yield from _tool(course, "ruff", "format", "--quiet", "--diff", "scripts", "tests")
+
+
+def types(course: Course) -> Iterator[str]:
+    yield from _tool(course, "mypy", "--no-error-summary", "src/course", "scripts")
+
+
+def fresh(course: Course) -> Iterator[str]:
+    for lesson in course.pages.values():
+        reasons = record.why(course, lesson)
+        if reasons:
+            yield f"{lesson.path}: {'; '.join(reasons[:3])}; run: make record L={lesson.slug}"
+
+
+def site(course: Course) -> Iterator[str]:
+    with tempfile.TemporaryDirectory() as folder:
+        yield from _tool(course, "mkdocs", "build", "--strict", "--quiet", "--site-dir", folder)
+
+
+def _tool(course: Course, name: str, *arguments: str) -> Iterator[str]:
+    """What a tool complains of, its places in `src/course` turned into those of the lessons."""
+    command = [sys.executable, "-m", name, *arguments]
+    done = subprocess.run(
+        command,
+        cwd=course.root,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"NO_MKDOCS_2_WARNING": "1"},
+    )
+    if done.returncode:
+        for line in (done.stdout + done.stderr).splitlines():
+            yield in_lesson(course, line)
+
+
+def in_lesson(course: Course, line: str) -> str:
+    """A finding in a generated module, as one in the lesson."""
+    match = FINDING.match(line)
+    if not match:
+        return line
+    module = Path(match[1]).relative_to("src").with_suffix("").as_posix().replace("/", ".")
+    if module not in course.owners:
+        return line
+    path, number = tangle.source_lines(course, module).get(int(match[2]), (match[1], int(match[2])))
+    return f"{path}:{number}{match[3]}"
