@@ -1,0 +1,104 @@
+"""Figures as SVG: the style they are drawn in, and byte-stable files whose colours the page can set.
+
+Matplotlib is told to draw in fixed colours; in the file each becomes a CSS variable with that colour as
+its default. On a page the stylesheet sets the variables, light and dark; alone, the file follows the
+viewer's preference by itself.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's colours, for light pages; the second is the variant for dark ones.
+COLOURS = {
+    "#1b1f23": ("--fig-ink", "#e6e6e6"),
+    "#d0d1d2": ("--fig-grid", "#444648"),
+    "#0072b2": ("--fig-0", "#56b0ee"),
+    "#d55e00": ("--fig-1", "#ff8a3c"),
+    "#009e73": ("--fig-2", "#2fc99a"),
+    "#b0568c": ("--fig-3", "#e39ac4"),
+    "#b87a00": ("--fig-4", "#f0b429"),
+    "#3a9bd9": ("--fig-5", "#8fd0ff"),
+    "#7a7a7a": ("--fig-6", "#a5a5a5"),
+    "#808080": ("--fig-grey", "#9a9a9a"),
+}
+INK, GRID, *CYCLE = list(COLOURS)[:-1]
+
+
+def style() -> dict[str, Any]:
+    """The `rcParams` that every lesson starts with."""
+    from cycler import cycler
+
+    ink = ("axes.edgecolor", "axes.labelcolor", "text.color", "xtick.color", "ytick.color")
+    return {
+        **dict.fromkeys(ink, INK),
+        "axes.prop_cycle": cycler(color=CYCLE),
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.titlesize": 10,
+        "axes.titlelocation": "left",
+        "grid.color": GRID,
+        "figure.figsize": (7, 3.2),
+        "figure.facecolor": "none",
+        "figure.constrained_layout.use": True,
+        "axes.facecolor": "none",
+        "savefig.facecolor": "none",
+        "legend.frameon": False,
+        "font.size": 9.5,
+        "svg.fonttype": "none",
+    }
+
+
+def to_svg(figure: Figure, salt: str) -> str:
+    """Draw a figure as SVG text, the same bytes for the same data.
+
+    `salt` keeps the ids of two figures on one page apart.
+    """
+    import matplotlib
+
+    buffer = io.StringIO()
+    with matplotlib.rc_context({"svg.hashsalt": salt}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    return tidy(buffer.getvalue())
+
+
+def tidy(svg: str) -> str:
+    """Drop what no reader sees, shorten the numbers, and turn colours and font into CSS variables."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>\s*|<!--.*?-->\s*", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"<style type=\"text/css\">.*?</style>", _stylesheet(), svg, count=1, flags=re.DOTALL)
+    for colour, (variable, _) in COLOURS.items():
+        svg = re.sub(rf"{colour}\b", f"var({variable}, {colour})", svg, flags=re.IGNORECASE)
+    svg = re.sub(r"'DejaVu Sans'[^;\"]*", "var(--fig-font, sans-serif)", svg)
+    used = set(re.findall(r"url\(#([^)]+)\)|href=\"#([^\"]+)\"", svg))
+    kept = {name for pair in used for name in pair}
+    svg = re.sub(r' id="([^"]+)"', lambda m: m[0] if m[1] in kept else "", svg)
+    svg = re.sub(r'\b(d|x|y)="([^"]*)"', lambda m: f'{m[1]}="{_shorten(m[2])}"', svg)
+    return svg.rstrip() + "\n"
+
+
+def _shorten(numbers: str) -> str:
+    return re.sub(r"-?\d+\.\d{3,}", lambda m: f"{float(m[0]):.2f}".rstrip("0").rstrip("."), numbers)
+
+
+def _stylesheet() -> str:
+    dark = ";".join(f"{variable}:{colour}" for variable, colour in COLOURS.values())
+    light = ";".join(f"{variable}:{colour}" for colour, (variable, _) in COLOURS.items())
+    # The light values stand between marks, away from the replacement of colours by variables.
+    light = re.sub("#", "&#35;", light)
+    dark = re.sub("#", "&#35;", dark)
+    return (
+        f"<style>svg{{{light}}}*{{stroke-linejoin:round;stroke-linecap:butt}}"
+        f"@media(prefers-color-scheme:dark){{svg{{{dark}}}}}</style>"
+    )
+
+
+def inline(svg: str, caption: str) -> str:
+    """The SVG for use inside a page: its own stylesheet away, its meaning said to screen readers."""
+    svg = re.sub(r"<style>.*?</style>\s*", "", svg, count=1, flags=re.DOTALL)
+    return svg.replace("<svg ", f'<svg data-search-exclude role="img" aria-label="{caption}" ', 1)
