@@ -1,0 +1,127 @@
+"""The MkDocs hook: lessons are woven, formulas rendered, figures put into the page. No code of a lesson runs.
+
+With `COURSE_LESSON` set (see `scripts.live`), only that lesson is built, from its draft.
+"""
+
+from __future__ import annotations
+
+import html as htmllib
+import json
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
+from mkdocs.plugins import get_plugin_logger
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+from scripts import export, figures, katex, weave
+from scripts.course import ROOT, Course, load
+from scripts.parse import Lesson, LessonError
+
+log = get_plugin_logger("course")
+PLOT = re.compile(r'<img alt="(?P<alt>[^"]*)" src="(?P<source>[^"]*records/[^"]*/figure-\d+\.svg)"\s*/?>')
+
+course: Course
+formulas = katex.Katex(ROOT / ".cache" / "katex", ROOT / "node_modules")
+only = os.environ.get("COURSE_LESSON")
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    global course
+    try:
+        course = load(ROOT)
+    except LessonError as error:
+        raise PluginError(str(error)) from None
+    config.nav = weave.navigation(course)
+    if only:
+        config.nav = [f"{only}.md"]
+    return config
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add what is not in `docs/`: the downloads of each lesson, KaTeX's stylesheet, the fonts."""
+    for path, content in katex.assets(ROOT / "node_modules").items():
+        files.append(File.generated(config, path, content=content))
+    for file in list(files.documentation_pages()):
+        if only and file.src_uri != f"{only}.md":
+            files.remove(file)
+    for lesson in [course.pages[only]] if only else course.lessons.values():
+        for suffix, text in export.exports(course, lesson).items():
+            files.append(File.generated(config, f"{lesson.slug}{suffix}", content=text))
+    return files
+
+
+def on_page_read_source(page: Page, config: MkDocsConfig) -> str | None:
+    lesson = lesson_of(page)
+    if not lesson:
+        return None
+    weaver = weave.Weaver(course, lesson, draft())
+    if weaver.stale and not only:
+        log.warning(
+            "%s: its record is stale (%s); run: make record L=%s",
+            lesson.path,
+            weaver.stale[0],
+            lesson.slug,
+        )
+    return weaver.page()
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    return markdown.replace(weave.LESSONS, weave.lesson_list(course))
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    try:
+        html = formulas.render(html)
+    except katex.KatexError as error:
+        raise PluginError(f"{page.file.src_uri}:{line_of(error.tex, page)}: {error}") from None
+
+    def inline(match: re.Match[str]) -> str:
+        place = (ROOT / "docs" / page.file.src_uri).parent / _from_page(match["source"], page)
+        svg = draft_figures().get(place.name) or place.read_text()
+        return figures.inline(svg, match["alt"])
+
+    return PLOT.sub(inline, html)
+
+
+def _from_page(source: str, page: Page) -> str:
+    """A link of the built page, which may be a folder deeper than its source, as one of the source."""
+    return source.removeprefix("../") if page.file.use_directory_urls else source
+
+
+def lesson_of(page: Page) -> Lesson | None:
+    return course.pages.get(page.file.src_uri.removesuffix(".md"))
+
+
+def line_of(tex: str, page: Page) -> int:
+    """The Markdown line of a formula."""
+    lesson = lesson_of(page)
+    text = str(lesson) if lesson else (ROOT / "docs" / page.file.src_uri).read_text()
+    first = htmllib.unescape(tex).strip().splitlines()[0].strip()
+    return text[: max(text.find(first), 0)].count("\n") + 1
+
+
+def draft() -> dict[str, Any] | None:
+    """The record of the preview's run, which may be under way."""
+    if not only:
+        return None
+    try:
+        made: dict[str, Any] = json.loads((draft_folder() / "record.json").read_text())
+        return made
+    except OSError:
+        return None
+
+
+def draft_figures() -> dict[str, str]:
+    return {path.name: path.read_text() for path in draft_folder().glob("*.svg")} if only else {}
+
+
+def draft_folder() -> Path:
+    return ROOT / ".cache" / "draft" / str(only)

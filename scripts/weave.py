@@ -1,0 +1,260 @@
+"""Weave: a lesson and its record become plain Markdown with outputs, for any site generator to render."""
+
+from __future__ import annotations
+
+import html
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from scripts import export, katex, record
+from scripts.course import Course
+from scripts.parse import Block, Inline, Lesson
+
+NEEDS = {"cuda": "a CUDA GPU", "shakespeare": "the text of tiny Shakespeare"}
+LESSONS = "<!-- lessons -->"  # where a page wants the list of the lessons
+TITLES = {"exercise": "Your turn", "check": "Check"}
+FOLDS = {"solution": "Solution", "wrong": "An answer that the check rejects"}
+
+
+class Weaver:
+    """Weaves one lesson.
+
+    Parameters
+    ----------
+    draft
+        The record of a run still under way, for the preview; else the committed one is used.
+    """
+
+    def __init__(self, course: Course, lesson: Lesson, draft: record.Record | None = None) -> None:
+        self.course, self.lesson = course, lesson
+        self.record = draft or record.load(lesson, course.root)
+        self.stale = [] if draft else record.why(course, lesson)
+        self.entries = {entry["id"]: entry for entry in (self.record or {"elements": []})["elements"]}
+        self.key = record.run_key(lesson, course.root)
+        self.figures = 0
+
+    def page(self) -> str:
+        """The whole page: front matter, title, header line, objectives, and the woven parts."""
+        if not self.lesson.is_lesson:
+            return f"{self.notice()}{''.join(map(self.part, self.lesson.parts))}"
+        _, *parts = self.lesson.parts
+        front = yaml.safe_dump(
+            {"title": self.lesson.title, "description": self.lesson.front["description"]},
+            allow_unicode=True,
+            sort_keys=False,
+        )
+        woven = "".join(map(self.part, parts))
+        return f"---\n{front}---\n\n# {self.lesson.title}\n\n{self.header()}{self.notice()}\n{woven}"
+
+    def header(self) -> str:
+        """What the reader wants to know before the first line."""
+        facts = []
+        if self.record:
+            run = self.record["run"]
+            facts.append(
+                f'<span class="cost" title="{html.escape(run["device"])}, Python {run["python"]}, '
+                f'torch {run["torch"]}, {run["date"]}">{record.cpu_seconds(self.record):.0f} CPU seconds '
+                f"on {html.escape(short_device(run['device']))}</span>"
+            )
+        for module in self.lesson.modules:
+            facts.append(f'<code class="module">{module}</code>')
+        if needed := self.prerequisites():
+            facts.append(f"<span>after {needed}</span>")
+        name = Path(self.lesson.slug).name
+        facts += [
+            f'<a href="../{name}.ipynb" download>notebook</a>',
+            f'<a href="../{name}.py" download>script</a>',
+        ]
+        aims = "\n".join(f"- {aim}" for aim in self.lesson.front["objectives"])
+        return (
+            f'<p class="lesson-meta">{" ".join(facts)}</p>\n\n'
+            f'<div class="lesson-objectives" markdown>\n\nYou will be able to\n\n{aims}\n\n</div>\n\n'
+        )
+
+    def prerequisites(self) -> str:
+        links = []
+        for slug in self.lesson.front["prerequisites"]:
+            number = self.course.numbers[slug]
+            if lesson := self.course.lessons.get(slug):
+                href = os.path.relpath(slug, Path(self.lesson.slug)) + "/"
+                links.append(f'<a href="{href}">{number} {html.escape(lesson.title)}</a>')
+            else:
+                links.append(f"{number} {Path(slug).name.replace('-', ' ')}")
+        return ", ".join(links)
+
+    def notice(self) -> str:
+        if not self.stale:
+            return ""
+        reasons = "".join(f"    - {reason}\n" for reason in self.stale[:5])
+        name = self.lesson.slug
+        return (
+            f'!!! stale "The outputs on this page are {"older than its code" if self.record else "missing"}"\n\n'
+            f"{reasons}\n    Run `make lesson L={name}`.\n\n"
+        )
+
+    def part(self, part: str | Block | Inline) -> str:
+        if isinstance(part, str):
+            return part
+        if isinstance(part, Inline):
+            return self.value(part)
+        woven = self.fence(part) if self.folded(part) is None else ""
+        outputs = self.outputs(part)
+        if (title := self.folded(part)) is not None:
+            kind = part.role if part.role in FOLDS else "fold"
+            inside = self.fence(part) + (outputs if kind == "solution" else "")
+            woven = f'??? {kind} "{title}"\n\n{_indented(inside, "    ")}'
+            outputs = "" if kind == "solution" else outputs
+        return _indented(f"{woven}\n{outputs}".rstrip("\n") + "\n", part.indent)
+
+    def folded(self, block: Block) -> str | None:
+        return block.keys.get("fold") or FOLDS.get(block.role or "")
+
+    def fence(self, block: Block) -> str:
+        """The block as a fence with what the highlighter knows: classes, a title, lines to mark."""
+        keys = [".python"]
+        if title := block.keys.get("title"):
+            keys.append(f'.module title="{title.removeprefix("src/")}"')
+        elif block.role in TITLES:
+            keys.append(f'.{block.role} title="{TITLES[block.role]}"')
+        if marked := block.keys.get("hl_lines"):
+            keys.append(f'hl_lines="{marked.replace(",", " ")}"')
+        ticks = fence_for(block.code)
+        return f"{ticks}{{{' '.join(keys)}}}\n{block.code}{ticks}\n"
+
+    def outputs(self, block: Block) -> str:
+        entry = self.entries.get(block.id)
+        needs = block.keys.get("needs")
+        current = entry and entry["code"] == record.element_digest(block)
+        pieces = []
+        if needs:
+            pieces.append(self.needs_line(needs, entry))
+        if entry and current:
+            pieces += [self.output(output, block) for output in entry["outputs"]]
+        return "".join(f"\n{piece}" for piece in pieces)
+
+    def needs_line(self, needs: str, entry: dict[str, Any] | None) -> str:
+        run = (entry or {}).get("run")
+        if not run:
+            return f'!!! needs "Needs {NEEDS[needs]}; no output is recorded yet"\n'
+        old = "" if run["key"] == self.key else ", with an earlier version of this page"
+        return (
+            f'!!! needs "Needs {NEEDS[needs]}. Recorded on {short_device(run["device"])}, '
+            f'torch {run["torch"]}, {run["date"]}{old}"\n'
+        )
+
+    def output(self, output: dict[str, str], block: Block) -> str:
+        ((kind, value),) = output.items()
+        if kind == "figure":
+            self.figures += 1
+            source = os.path.relpath(f"records/{self.lesson.slug}/{value}", Path(self.lesson.slug).parent)
+            caption = f"**Figure {self.figures}.** {block.keys['figure']}"
+            alt = html.escape(block.keys["figure"])
+            return (
+                f'<figure class="plot" markdown="span">\n![{alt}]({source})\n'
+                f"<figcaption>{caption}</figcaption>\n</figure>\n"
+            )
+        if kind == "html":
+            return f'<div class="output html">{" ".join(value.split())}</div>\n'
+        ticks = fence_for(value)
+        ending = "" if value.endswith("\n") else "\n"
+        classes = ".text .output .error" if kind == "error" else ".text .output"
+        return f"{ticks}{{{classes}}}\n{value}{ending}{ticks}\n"
+
+    def value(self, inline: Inline) -> str:
+        entry = self.entries.get(inline.id)
+        if entry and entry["outputs"]:
+            return entry["outputs"][0].get("value", "—")
+        return "—"
+
+
+def fence_for(text: str) -> str:
+    """Backticks enough to hold the text."""
+    longest = max((len(run) for run in re.findall(r"`{3,}", text)), default=2)
+    return "`" * (longest + 1)
+
+
+def short_device(name: str) -> str:
+    """A device's name without marks, clock and noise."""
+    name = re.sub(r"\((R|TM)\)|@.*|\bCPU\b|\b\d+-Core Processor\b", "", name)
+    return " ".join(name.split()) or "CPU"
+
+
+def _indented(text: str, indent: str) -> str:
+    return "".join(indent + line if line.strip() else line for line in text.splitlines(keepends=True))
+
+
+def navigation(course: Course) -> list[Any]:
+    """The site's navigation: home, then the stages that have lessons."""
+    nav: list[Any] = [{"Home": "index.md"}]
+    for stage in course.stages:
+        pages: list[Any] = []
+        if (course.root / "docs" / stage.folder / "index.md").exists():
+            pages.append(f"{stage.folder}/index.md")
+        for slug, lesson in course.lessons.items():
+            if slug.startswith(f"{stage.folder}/"):
+                pages.append({f"{course.numbers[slug]} {lesson.title}": f"{slug}.md"})
+        if pages:
+            nav.append({stage.title: pages})
+    return nav
+
+
+def weave_to(course: Course, folder: Path) -> int:
+    """Write the woven site source to a folder, with an `mkdocs.yml` that needs no hook; return the page count."""
+    import shutil
+
+    docs = folder / "docs"
+    shutil.copytree(course.root / "docs", docs, ignore=shutil.ignore_patterns("record.json"))
+    for page in course.pages.values():
+        text = Weaver(course, page).page().replace(LESSONS, lesson_list(course))
+        (docs / f"{page.slug}.md").write_text(text)
+    for lesson in course.lessons.values():
+        for suffix, text in export.exports(course, lesson).items():
+            (docs / f"{lesson.slug}{suffix}").write_text(text)
+    for name, content in katex.assets(course.root / "node_modules").items():
+        (docs / name).parent.mkdir(parents=True, exist_ok=True)
+        (docs / name).write_bytes(content)
+    settings = yaml.load((course.root / "mkdocs.yml").read_text(), Loader=_Tagged)
+    settings.pop("hooks", None)
+    if custom := settings.get("theme", {}).get("custom_dir"):
+        shutil.copytree(course.root / custom, folder / custom, dirs_exist_ok=True)
+    settings["nav"] = navigation(course)
+    (folder / "mkdocs.yml").write_text(yaml.dump(settings, Dumper=_TaggedDumper, sort_keys=False))
+    return len(course.lessons)
+
+
+class _Tagged(yaml.SafeLoader):
+    """Reads `mkdocs.yml` and keeps its `!!python/name:…` tags as they are."""
+
+
+class _TaggedDumper(yaml.SafeDumper):
+    pass
+
+
+class _Tag(str):
+    pass
+
+
+def _keep_tag(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> Any:
+    return _Tag(node.tag)
+
+
+_Tagged.add_multi_constructor("tag:yaml.org,2002:python/", _keep_tag)
+_Tagged.add_multi_constructor("!", lambda loader, suffix, node: "")
+_TaggedDumper.add_representer(_Tag, lambda dumper, tag: dumper.represent_scalar(str(tag), ""))
+
+
+def lesson_list(course: Course) -> str:
+    """The written lessons, as Markdown, for the home page."""
+    items = []
+    for stage in course.stages:
+        lessons = [(slug, lesson) for slug, lesson in course.lessons.items() if slug.startswith(f"{stage.folder}/")]
+        if lessons:
+            items += [
+                f"- [{course.numbers[slug]} {lesson.title}]({slug}.md)\n    {lesson.front['description']}"
+                for slug, lesson in lessons
+            ]
+    return "\n".join(items) + "\n"
