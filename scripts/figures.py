@@ -67,6 +67,17 @@ def to_svg(figure: Figure, salt: str) -> str:
     return tidy(buffer.getvalue())
 
 
+def has_formula(figure: Figure) -> bool:
+    """Whether a text of the figure, the ticks of a logarithmic axis apart, is set by mathtext.
+
+    Mathtext places each letter by the metrics of its own font: with the page's font they would stand apart.
+    """
+    from matplotlib.text import Text
+
+    texts = (text.get_text() for text in figure.findobj(Text))
+    return any("$" in text and "mathdefault" not in text for text in texts)
+
+
 def tidy(svg: str) -> str:
     """Drop what no reader sees, shorten the numbers, and turn colours and font into CSS variables."""
     svg = svg[svg.index("<svg") :]

@@ -8,8 +8,10 @@ that fails, hangs, exits or is killed ends its lesson and nothing else.
 from __future__ import annotations
 
 import ast
+import atexit
 import contextlib
 import faulthandler
+import gc
 import io
 import json
 import linecache
@@ -70,6 +72,7 @@ class Options:
 def preload(root: Path) -> None:
     """Import once what every lesson needs, on one thread, before anything forks."""
     os.environ.update(OMP_NUM_THREADS="1", MPLBACKEND="Agg", PYTHONDONTWRITEBYTECODE="1")
+    os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"  # to ask for a GPU must not spoil it for forks
     sys.dont_write_bytecode = True
     source = str(root / "src")
     if source not in sys.path:
@@ -77,11 +80,15 @@ def preload(root: Path) -> None:
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [source, os.environ.get("PYTHONPATH")]))
     import _pytest.assertion.rewrite  # noqa: F401
     import matplotlib.pyplot as plt
+    import sklearn.datasets  # noqa: F401
     import torch
+    import torch._dynamo  # the first optimizer would import it, in every lesson
 
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     plt.rcParams.update(figures.style())  # type: ignore[arg-type]
+    gc.freeze()  # so that no lesson's collector looks through what was imported here
+    atexit.register(gc.unfreeze)
 
 
 def run(
@@ -409,7 +416,7 @@ class _Child:
         if self.options.typecheck:
             import jaxtyping
 
-            jaxtyping.install_import_hook("course", "beartype.beartype")
+            jaxtyping.install_import_hook("course", "scripts.run.checked")
         self.show_source()
         if self.options.guard:
             self.files = _listing(self.options.root)
@@ -587,6 +594,8 @@ class _Child:
         pyplot.close("all")
         if "figure" not in block.keys and not drawn:
             return _shown(value)
+        if any(map(figures.has_formula, drawn)):
+            raise ValueError("a label holds a formula, whose letters no page font fits; write η, x₁ or κ² in Unicode")
         if len(drawn) == 1 and "figure" in block.keys:
             return [{"figure": figures.to_svg(drawn[0], f"{self.lesson.slug}#{block.id}")}]
         if not drawn:
@@ -652,7 +661,7 @@ class _Child:
 class _Typecheck(ast.NodeTransformer):
     """Let jaxtyping check the annotated functions of a titled block, as its import hook does for modules."""
 
-    CHECK = "__import__('jaxtyping').jaxtyped(typechecker=__import__('beartype').beartype)"
+    CHECK = "__import__('jaxtyping').jaxtyped(typechecker=__import__('scripts.run').run.checked)"
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:
         self.generic_visit(node)
@@ -662,6 +671,13 @@ class _Typecheck(ast.NodeTransformer):
         if annotated and not compiled:
             node.decorator_list.append(ast.parse(self.CHECK, mode="eval").body)
         return node
+
+
+def checked(function: Callable[..., Any]) -> Callable[..., Any]:
+    """beartype, with an int where a float is asked for, as type checkers have it."""
+    from beartype import BeartypeConf, beartype
+
+    return beartype(conf=BeartypeConf(is_pep484_tower=True))(function)
 
 
 def available(needs: str) -> bool:

@@ -154,8 +154,8 @@ class Weaver:
             caption = f"**Figure {self.figures}.** {block.keys['figure']}"
             alt = html.escape(block.keys["figure"])
             return (
-                f'<figure class="plot" markdown="span">\n![{alt}]({source})\n'
-                f"<figcaption>{caption}</figcaption>\n</figure>\n"
+                f'<figure class="plot" markdown>\n\n![{alt}]({source})\n\n'
+                f'<figcaption markdown="span">{caption}</figcaption>\n\n</figure>\n'
             )
         if kind == "html":
             return f'<div class="output html">{" ".join(value.split())}</div>\n'

@@ -103,7 +103,7 @@ def test_untangle_carries_an_edit_back_into_the_lesson(page: Scratch):
 
 def test_untangle_refuses_pieces_that_are_not_the_lessons(page: Scratch):
     module(page).write_text(module(page).read_text().replace("# %% words-1\n", ""))
-    with pytest.raises(LessonError, match="its pieces are top-1, those of docs/0-one/first.md are top-1, words-1"):
+    with pytest.raises(LessonError, match=r"its pieces are top-1, those of docs/0-one/first.md are top-1, words-1"):
         tangle.untangle(page.load())
 
 
