@@ -53,9 +53,9 @@ class LessonFile(pytest.File):
         """Take what the run still has to say: a process left behind is the fault of an earlier block."""
         if self.stream is None:
             return
-        for _, result in self.stream:
-            if result and result.status == "failed":
-                pytest.fail(result.error, pytrace=False)
+        late = [result.error for _, result in self.stream if result and result.status == "failed"]
+        if late:
+            pytest.fail("\n".join(late), pytrace=False)
 
 
 class BlockItem(pytest.Item):

@@ -298,6 +298,7 @@ class Running:
     def end(self) -> Iterator[Result]:
         """The child is through. Processes that its blocks left behind are a fault of theirs."""
         left = self.left_behind()
+        self.close()
         if left:
             at = min((self.started_children.get(pid, len(self.elements) - 1) for pid in left), default=0)
             element = self.elements[at]
@@ -307,7 +308,6 @@ class Running:
                 "wait for it, or end it, in the lesson"
             )
             yield Result(element, "failed", error=error, line=element.line)
-        self.close()
 
     def left_behind(self) -> dict[int, str]:
         """The processes of the lesson's session that go on after it, a second's grace given."""

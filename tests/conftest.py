@@ -81,7 +81,7 @@ class Scratch:
             cwd=self.root,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=120,
         )
 
 

@@ -1,0 +1,128 @@
+"""The preview: an edit runs what it must and nothing else."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from scripts import record
+from scripts.live import Preview
+from tests.conftest import Scratch
+
+PAGE = """\
+Prose.
+
+```python
+import time
+time.sleep(1.0)
+first = 1
+print("first", first)
+```
+
+```python
+print("second", first + 1)
+```
+
+```python
+print("third", first + 2)
+```
+"""
+
+
+@pytest.fixture
+def preview(scratch: Scratch) -> Iterator[Preview]:
+    scratch.page("0-one/first", PAGE)
+    made = Preview("0-one/first", scratch.root)
+    settle(made)
+    yield made
+    if made.live:
+        made.live.close()
+
+
+def settle(preview: Preview) -> float:
+    """Let the preview take in an edit and run it; return the seconds that it took."""
+    start = time.monotonic()
+    preview.look()
+    while preview.unsaved or (preview.live and not preview.live.idle):
+        preview.step()
+    return time.monotonic() - start
+
+
+def outputs(preview: Preview) -> list[str]:
+    entries = json.loads((preview.draft / "record.json").read_text())["elements"]
+    texts = []
+    for entry in entries:
+        pieces = [value for output in entry["outputs"] for value in output.values()]
+        texts.append("".join(piece if isinstance(piece, str) else "".join(piece) for piece in pieces))
+    return texts
+
+
+def edit(preview: Preview, old: str, new: str) -> None:
+    text = preview.path.read_text()
+    assert old in text
+    preview.path.write_text(text.replace(old, new))
+
+
+def test_the_first_look_runs_all_and_records(preview: Preview):
+    assert outputs(preview) == ["first 1\n", "second 2\n", "third 3\n"]
+    assert preview.lesson and record.load(preview.lesson, preview.root)
+
+
+def test_an_edit_of_a_block_runs_it_and_those_after_it_only(preview: Preview):
+    edit(preview, '"second", first', '"zweitens", first')
+    assert settle(preview) < 0.9  # the first block alone takes a second
+    assert outputs(preview) == ["first 1\n", "zweitens 2\n", "third 3\n"]
+    edit(preview, "first = 1", "first = 10")
+    settle(preview)
+    assert outputs(preview) == ["first 10\n", "zweitens 11\n", "third 12\n"]
+
+
+def test_an_edit_of_the_prose_runs_nothing(preview: Preview):
+    assert preview.live
+    tip = preview.live.tip
+    edit(preview, "Prose.", "Other prose.\n\nAnd more.")
+    assert settle(preview) < 0.5
+    assert preview.live.tip == tip
+    assert [result.element.line for result in preview.results] == [12, 19, 23]
+
+
+def test_a_failed_block_shows_its_error_and_mending_it_goes_on(preview: Preview):
+    edit(preview, "first + 1", "first / 0")
+    settle(preview)
+    assert outputs(preview)[0] == "first 1\n"
+    assert "ZeroDivisionError" in outputs(preview)[1] and outputs(preview)[2] == ""
+    edit(preview, "first / 0", "first + 1")
+    assert settle(preview) < 0.9
+    assert outputs(preview) == ["first 1\n", "second 2\n", "third 3\n"]
+
+
+def test_blocks_added_and_removed(preview: Preview):
+    edit(preview, '```python\nprint("third"', "```python\nprint('between')\n```\n\n```python\nprint(\"third\"")
+    assert settle(preview) < 0.9
+    assert outputs(preview) == ["first 1\n", "second 2\n", "between\n", "third 3\n"]
+    edit(preview, "```python\nprint('between')\n```\n\n", "")
+    settle(preview)
+    assert outputs(preview) == ["first 1\n", "second 2\n", "third 3\n"]
+    preview.path.write_text(preview.path.read_text() + "\n```python\nprint('last', first)\n```\n")
+    settle(preview)
+    assert outputs(preview)[-1] == "last 1\n"
+
+
+def test_a_malformed_edit_is_said_and_changes_nothing(preview: Preview, capsys):
+    edit(preview, '```python\nprint("third"', '```py\nprint("third"')
+    settle(preview)
+    assert "docs/0-one/first.md:21: " in capsys.readouterr().out
+    assert outputs(preview) == ["first 1\n", "second 2\n", "third 3\n"]
+
+
+def test_an_edit_while_a_block_runs_starts_again_from_there(preview: Preview):
+    edit(preview, "first + 2)", "first + 2)\nimport time\ntime.sleep(30)")
+    preview.look()
+    for _ in range(5):
+        preview.step()
+    edit(preview, "time.sleep(30)", "print('awake')")
+    assert settle(preview) < 5
+    assert outputs(preview)[-1] == "third 3\nawake\n"
