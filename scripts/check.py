@@ -14,6 +14,7 @@ from pathlib import Path
 from scripts import record, tangle
 from scripts.course import Course
 
+WIDTH = 100  # characters of a line of code in a lesson
 FINDING = re.compile(r"^(src/course/\S+?\.py):(\d+)(.*)$")
 
 
@@ -51,6 +52,11 @@ def in_step(course: Course) -> Iterator[str]:
 
 
 def style(course: Course) -> Iterator[str]:
+    for page in course.pages.values():
+        for block in page.blocks:
+            for number, line in enumerate(block.code.splitlines(), block.line + 1):
+                if len(line) > WIDTH:
+                    yield f"{page.path}:{number}: {len(line)} characters; the page shows about {WIDTH}: break the line"
     yield from _tool(course, "ruff", "check", "--quiet", "--output-format", "concise", ".")
     yield from _tool(course, "ruff", "format", "--quiet", "--diff", "scripts", "tests")
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from typing import Any
 
-import jupytext
 import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
@@ -43,8 +43,8 @@ def notebook(course: Course, lesson: Lesson) -> nbformat.NotebookNode:
     """
     cells: list[Any] = [new_markdown_cell(_intro(course, lesson))]
     imports = any(record.imports(block.code, course.root) for block in lesson.blocks)
-    if imports and (repository := os.environ.get("COURSE_REPOSITORY")):
-        cells.append(new_code_cell(INSTALL.format(repository=repository)))
+    if imports and (install := _install()):
+        cells.append(new_code_cell(install))
     cells.append(new_code_cell(SETUP))
     endings: list[Any] = []
     values = _values(course, lesson)
@@ -67,9 +67,13 @@ def notebook(course: Course, lesson: Lesson) -> nbformat.NotebookNode:
     for number, cell in enumerate(cells):
         cell["id"] = f"cell-{number}"  # by place: the same bytes each time
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    made = new_notebook(cells=cells, metadata={"kernelspec": kernel, "language_info": {"name": "python"}})
-    nbformat.validate(made)
-    return made
+    return new_notebook(cells=cells, metadata={"kernelspec": kernel, "language_info": {"name": "python"}})
+
+
+def _install() -> str:
+    """The cell that installs the package, where the address of the repository is known."""
+    repository = os.environ.get("COURSE_REPOSITORY")
+    return INSTALL.format(repository=repository) if repository else ""
 
 
 def _intro(course: Course, lesson: Lesson) -> str:
@@ -132,7 +136,7 @@ def _plain(prose: str) -> str:
 def exports(course: Course, lesson: Lesson) -> dict[str, str]:
     """The downloads of a lesson, by suffix."""
     made = notebook(course, lesson)
-    return {".ipynb": nbformat.writes(made) + "\n", ".py": script(made)}
+    return {".ipynb": json.dumps(made, indent=1, ensure_ascii=False) + "\n", ".py": script(made)}
 
 
 def script(made: nbformat.NotebookNode) -> str:
@@ -140,9 +144,14 @@ def script(made: nbformat.NotebookNode) -> str:
 
     Cells that must fail are wrapped, so that the script runs through.
     """
-    plain = nbformat.from_dict(made)
-    for cell in plain.cells:
-        if cell.cell_type == "code" and "raises-exception" in cell.metadata.get("tags", []):
-            body = "".join(f"    {line}\n" if line else "\n" for line in cell.source.splitlines())
-            cell.source = f"try:\n{body}except Exception as error:\n    print(type(error).__name__, error)"
-    return str(jupytext.writes(plain, fmt="py:percent"))
+    pieces = []
+    for cell in made.cells:
+        if cell.cell_type == "markdown":
+            text = "\n".join(f"# {line}".rstrip() for line in cell.source.splitlines())
+            pieces.append(f"# %% [markdown]\n{text}\n")
+        elif "raises-exception" in cell.metadata.get("tags", []):
+            body = "\n".join(f"    {line}".rstrip() for line in cell.source.splitlines())
+            pieces.append(f"# %%\ntry:\n{body}\nexcept Exception as error:\n    print(type(error).__name__, error)\n")
+        elif cell.source != _install():
+            pieces.append(f"# %%\n{cell.source}\n")
+    return "\n".join(pieces)

@@ -27,6 +27,12 @@ COLOURS = {
     "#7a7a7a": ("--fig-6", "#a5a5a5"),
     "#808080": ("--fig-grey", "#9a9a9a"),
 }
+POWER = re.compile(
+    r"<!-- \$\\mathdefault\{(?P<factor>[\d.]+\\times ?)?10\^\{(?P<power>[-−\d]+)\}\}\$ -->"
+    r"(?P<group>\s*<g[^>]*>\s*)<text>.*?style=\"(?P<style>[^\"]*)\".*?</text>",
+    re.DOTALL,
+)
+SUPERSCRIPTS = str.maketrans("0123456789-−", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁻")
 INK, GRID, *CYCLE = list(COLOURS)[:-1]
 
 
@@ -58,24 +64,29 @@ def to_svg(figure: Figure, salt: str) -> str:
     """Draw a figure as SVG text, the same bytes for the same data.
 
     `salt` keeps the ids of two figures on one page apart.
+
+    Raises
+    ------
+    ValueError
+        Where a label holds a formula. Mathtext places each letter by the metrics of its own font: in the page's
+        font they would stand apart. (The ticks of a logarithmic axis, a number and its exponent, may stay.)
     """
     import matplotlib
 
     buffer = io.StringIO()
     with matplotlib.rc_context({"svg.hashsalt": salt}):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    return tidy(buffer.getvalue())
+    drawn = POWER.sub(_plain_power, buffer.getvalue())
+    for text in re.findall(r"<!-- (.*?) -->", drawn):  # Matplotlib notes each text before it draws it
+        if "$" in text and "mathdefault" not in text:
+            raise ValueError(f"the label {text!r} holds a formula; write η, x₁ or κ² in Unicode")
+    return tidy(drawn)
 
 
-def has_formula(figure: Figure) -> bool:
-    """Whether a text of the figure, the ticks of a logarithmic axis apart, is set by mathtext.
-
-    Mathtext places each letter by the metrics of its own font: with the page's font they would stand apart.
-    """
-    from matplotlib.text import Text
-
-    texts = (text.get_text() for text in figure.findobj(Text))
-    return any("$" in text and "mathdefault" not in text for text in texts)
+def _plain_power(match: re.Match[str]) -> str:
+    """A tick such as 10⁻³ as plain text in place of mathtext, whose pieces stand apart in another font."""
+    number = (match["factor"] or "").replace("\\times ", "×") + "10" + match["power"].translate(SUPERSCRIPTS)
+    return f'{match["group"]}<text style="{match["style"]}">{number}</text>'
 
 
 def tidy(svg: str) -> str:
@@ -104,7 +115,7 @@ def _stylesheet() -> str:
     light = re.sub("#", "&#35;", light)
     dark = re.sub("#", "&#35;", dark)
     return (
-        f"<style>svg{{{light}}}*{{stroke-linejoin:round;stroke-linecap:butt}}"
+        f"<style>svg{{{light}}}*{{stroke-linejoin:round;stroke-linecap:butt}}text{{white-space:pre}}"
         f"@media(prefers-color-scheme:dark){{svg{{{dark}}}}}</style>"
     )
 

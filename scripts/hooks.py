@@ -79,16 +79,20 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     try:
-        html = formulas.render(html)
+        return formulas.prepare(html)
     except katex.KatexError as error:
         raise PluginError(f"{page.file.src_uri}:{line_of(error.tex, page)}: {error}") from None
+
+
+def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
+    """Put in the formulas and the figures: now, so that the search index has not had to read them."""
 
     def inline(match: re.Match[str]) -> str:
         place = (ROOT / "docs" / page.file.src_uri).parent / _from_page(match["source"], page)
         svg = draft_figures().get(place.name) or place.read_text()
         return figures.inline(svg, match["alt"])
 
-    return PLOT.sub(inline, html)
+    return PLOT.sub(inline, formulas.render(output))
 
 
 def _from_page(source: str, page: Page) -> str:

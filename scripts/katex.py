@@ -21,7 +21,7 @@ from pathlib import Path
 OPTIONS = {"output": "htmlAndMathml", "strict": "error"}
 
 _ELEMENT = re.compile(
-    r"<(?P<tag>span|div)(?P<attrs> [^>]*\barithmatex\b[^>]*)>\s*"
+    r"<(?P<tag>span|bdi|div)(?P<attrs> [^>]*\barithmatex\b[^>]*)>\s*"
     r"(?:\\\((?P<inline>.*?)\\\)|\\\[(?P<display>.*?)\\\])\s*</(?P=tag)>",
     re.DOTALL,
 )
@@ -71,18 +71,24 @@ class Katex:
         self._salt = json.dumps([version, OPTIONS])
         self._known: dict[tuple[str, bool], str] = {}
 
-    def render(self, html: str) -> str:
-        """Return the page with its formulas rendered; `KatexError` for the first that fails."""
+    def prepare(self, html: str) -> str:
+        """Make the formulas of a page known, and mark them to be left out of the search index.
+
+        Raises
+        ------
+        KatexError
+            For the first formula that KaTeX rejects.
+        """
         found = [_formula(match) for match in _ELEMENT.finditer(html)]
         self._prepare(list(dict.fromkeys(found)))
-        return _ELEMENT.sub(self._replace, html)
+        return _ELEMENT.sub(_exclude, html)
+
+    def render(self, html: str) -> str:
+        """Return the page with every formula rendered."""
+        return _ELEMENT.sub(self._replace, self.prepare(html))
 
     def _replace(self, match: re.Match[str]) -> str:
-        # The search index leaves formulas out. Material's parser ends an excluded element at the
-        # first end tag of the same name inside it, and KaTeX writes spans: hence <bdi>.
-        tag = "bdi" if match["tag"] == "span" else match["tag"]
-        formula = self._known[_formula(match)]
-        return f"<{tag}{match['attrs']} data-search-exclude>{formula}</{tag}>"
+        return f"<{match['tag']}{match['attrs']}>{self._known[_formula(match)]}</{match['tag']}>"
 
     def _prepare(self, formulas: list[tuple[str, bool]]) -> None:
         """Make every formula known: from memory, the cache, and the rest by one call of node."""
@@ -162,6 +168,16 @@ def _npm_of_the_wheel() -> str:
     root = Path(find_node()).parent
     lib = root if os.name == "nt" else root.parent / "lib"
     return str(lib / "node_modules" / "npm" / "bin" / "npm-cli.js")
+
+
+def _exclude(match: re.Match[str]) -> str:
+    # Material's indexer ends an excluded element at the first end tag of the same name inside it,
+    # and KaTeX's HTML is all spans: so an inline formula sits in <bdi>, not in <span>.
+    if "data-search-exclude" in match["attrs"]:
+        return match[0]
+    tag = "bdi" if match["tag"] == "span" else match["tag"]
+    inner = match[0].partition(">")[2].removesuffix(f"</{match['tag']}>")
+    return f"<{tag}{match['attrs']} data-search-exclude>{inner}</{tag}>"
 
 
 def _formula(match: re.Match[str]) -> tuple[str, bool]:

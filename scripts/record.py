@@ -55,8 +55,8 @@ def code_digest(code: str) -> str:
 def _shape(node: Any) -> str:
     """The syntax tree as text; empty fields are left out, since Python versions add new ones."""
     if isinstance(node, ast.AST):
-        fields = ((name, value) for name, value in ast.iter_fields(node) if name not in ("ctx", "kind"))
-        inner = ",".join(f"{name}={_shape(value)}" for name, value in fields if value is not None and value != [])
+        fields = [(name, getattr(node, name, None)) for name in node._fields if name not in ("ctx", "kind")]
+        inner = ",".join([f"{name}={_shape(value)}" for name, value in fields if value is not None and value != []])
         return f"{type(node).__name__}({inner})"
     if isinstance(node, list):
         return f"[{','.join(map(_shape, node))}]"
@@ -73,10 +73,17 @@ def element_digest(element: Element) -> str:
 
 def imports(code: str, root: Path) -> set[str]:
     """The modules of `course` that the code names, in imports or in strings (`-m course.…`)."""
+    return {module for module in _named(code) if module_path(module, root).exists()}
+
+
+@functools.lru_cache(maxsize=4096)
+def _named(code: str) -> frozenset[str]:
+    if "course" not in code:
+        return frozenset()
     try:
         tree = ast.parse(code)
     except SyntaxError:
-        return set()
+        return frozenset()
     named: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -86,7 +93,7 @@ def imports(code: str, root: Path) -> set[str]:
             named.update(f"{node.module}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             named.update(re.findall(r"\bcourse(?:\.\w+)+", node.value))
-    return {module for module in named if module.startswith("course.") and module_path(module, root).exists()}
+    return frozenset(module for module in named if module.startswith("course."))
 
 
 def module_path(module: str, root: Path) -> Path:
@@ -241,7 +248,13 @@ def _unchanged(record: Record, before: Record, files: dict[str, str], place: Pat
 
     def timeless(some: Record) -> Record:
         elements = [
-            {**entry, "cpu": 0, "outputs": json.loads(_without_times(json.dumps(entry["outputs"])))}
+            {
+                **entry,
+                "cpu": 0,
+                "outputs": [
+                    {kind: _without_times(text) for kind, text in output.items()} for output in entry["outputs"]
+                ],
+            }
             for entry in some["elements"]
         ]
         return {**some, "run": None, "elements": elements}

@@ -507,11 +507,11 @@ class _Child:
         return element.keys.get("needs")
 
     def guarded(self, action: Callable[[], list[dict[str, str]]], element: Element) -> dict[str, Any]:
-        started = _children_cpu()
+        begun, children = time.time(), _children_cpu()
         try:
             outputs = action()
-            if _children_cpu() > started:
-                self.unchanged()
+            if _children_cpu() > children:
+                self.unchanged(since=begun)
         except BaseException as error:
             return {
                 "status": "failed",
@@ -594,8 +594,6 @@ class _Child:
         pyplot.close("all")
         if "figure" not in block.keys and not drawn:
             return _shown(value)
-        if any(map(figures.has_formula, drawn)):
-            raise ValueError("a label holds a formula, whose letters no page font fits; write η, x₁ or κ² in Unicode")
         if len(drawn) == 1 and "figure" in block.keys:
             return [{"figure": figures.to_svg(drawn[0], f"{self.lesson.slug}#{block.id}")}]
         if not drawn:
@@ -622,17 +620,19 @@ class _Child:
                 tree.body.append(last)
         return compile(tree, self.lesson.path, "exec", dont_inherit=True), tail
 
-    def unchanged(self) -> None:
-        """Raise where a child process of the block changed a file of the repository."""
+    def unchanged(self, since: float) -> None:
+        """Raise where a child process changed a file of the repository since a time: no hook sees what it does."""
         if not self.options.guard:
             return
         now = _listing(self.options.root)
-        changed = sorted(str(path) for path, _ in set(now.items()) ^ set(self.files.items()))
+        differing = {path for path, _ in now.items() ^ self.files.items()}
+        # An earlier change is somebody's edit, not this block's; a file that is gone has no time.
+        changed = sorted(str(path) for path in differing if path not in now or now[path][0] >= since * 1e9)
         self.files = now
         if changed:
             raise PermissionError(
-                f"the repository changed while this block ran: {', '.join(changed[:3])}; "
-                "a lesson, and what it starts, must write to a temporary folder"
+                f"the repository changed while this block's child processes ran: {', '.join(changed[:3])}; "
+                "a lesson, and what it starts, writes to a temporary folder (if it was you who edited, run again)"
             )
 
     def describe(self, error: BaseException, element: Element) -> str:
@@ -702,15 +702,20 @@ def _is_data(path: str, root: Path) -> bool:
     return path.startswith(f"{root}/docs/") and not path.endswith(".md")
 
 
-def _listing(root: Path) -> dict[Path, tuple[int, int]]:
-    """Size and time of the files that a lesson must leave alone."""
+def _listing(root: Path) -> dict[str, tuple[int, int]]:
+    """Time and size of the files that a lesson must leave alone; records come and go beside it."""
     found = {}
-    for top in ("docs", "src", "scripts", "tests"):
-        for path in (root / top).rglob("*"):
-            if "__pycache__" in path.parts or not path.is_file():
-                continue
-            stat = path.stat()
-            found[path.relative_to(root)] = (stat.st_mtime_ns, stat.st_size)
+    waiting = [str(root / top) for top in ("docs", "src", "scripts", "tests")]
+    while waiting:
+        with contextlib.suppress(FileNotFoundError), os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                if entry.name in ("records", "__pycache__", "assets"):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(entry.path)
+                else:
+                    stat = entry.stat(follow_symlinks=False)
+                    found[entry.path.removeprefix(f"{root}/")] = (stat.st_mtime_ns, stat.st_size)
     return found
 
 

@@ -108,9 +108,14 @@ class Weaver:
             inside = self.fence(part) + (outputs if kind == "solution" else "")
             woven = f'??? {kind} "{title}"\n\n{_indented(inside, "    ")}'
             outputs = "" if kind == "solution" else outputs
-        return _indented(f"{woven}\n{outputs}".rstrip("\n") + "\n", part.indent)
+        needs = self.needs_line(part) if "needs" in part.keys else ""
+        return _indented(f"{needs}{woven}\n{outputs}".rstrip("\n") + "\n", part.indent)
 
     def folded(self, block: Block) -> str | None:
+        """The title of the fold that the block stands in, if any; a wrong answer's first comment says what it is."""
+        comment = re.search(r"(?:^|\s)# +(.+)", block.code)
+        if block.role == "wrong" and comment:
+            return f"The check rejects: {html.escape(_lower_first(comment[1].rstrip('.')))}"
         return block.keys.get("fold") or FOLDS.get(block.role or "")
 
     def fence(self, block: Block) -> str:
@@ -127,23 +132,20 @@ class Weaver:
 
     def outputs(self, block: Block) -> str:
         entry = self.entries.get(block.id)
-        needs = block.keys.get("needs")
-        current = entry and entry["code"] == record.element_digest(block)
-        pieces = []
-        if needs:
-            pieces.append(self.needs_line(needs, entry))
-        if entry and current:
-            pieces += [self.output(output, block) for output in entry["outputs"]]
-        return "".join(f"\n{piece}" for piece in pieces)
+        if not entry or entry["code"] != record.element_digest(block):
+            return ""
+        return "".join(f"\n{self.output(output, block)}" for output in entry["outputs"])
 
-    def needs_line(self, needs: str, entry: dict[str, Any] | None) -> str:
-        run = (entry or {}).get("run")
+    def needs_line(self, block: Block) -> str:
+        """What the block needs, and where its output was recorded: above the block, which stays one with its output."""
+        needs = block.keys["needs"]
+        run = self.entries.get(block.id, {}).get("run")
         if not run:
-            return f'!!! needs "Needs {NEEDS[needs]}; no output is recorded yet"\n'
+            return f'!!! needs "Needs {NEEDS[needs]}; no output is recorded yet"\n\n'
         old = "" if run["key"] == self.key else ", with an earlier version of this page"
         return (
             f'!!! needs "Needs {NEEDS[needs]}. Recorded on {short_device(run["device"])}, '
-            f'torch {run["torch"]}, {run["date"]}{old}"\n'
+            f'torch {run["torch"]}, {run["date"]}{old}"\n\n'
         )
 
     def output(self, output: dict[str, str], block: Block) -> str:
@@ -169,6 +171,10 @@ class Weaver:
         if entry and entry["outputs"]:
             return entry["outputs"][0].get("value", "—")
         return "—"
+
+
+def _lower_first(text: str) -> str:
+    return text[:1].lower() + text[1:] if text[1:2].islower() or text[1:2] == " " else text
 
 
 def fence_for(text: str) -> str:

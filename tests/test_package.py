@@ -96,6 +96,15 @@ def test_each_notebook_runs_from_top_to_bottom_with_the_package_alone(slug: str,
     assert checks and all(cell.outputs[-1].output_type == "error" for cell in checks if must_fail(cell))
 
 
+def test_data_parallelism_runs_unchanged_under_torchrun(monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(PACKAGE.parent))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m"]
+    command.append("course.parallelism.data_parallelism")
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert re.search(r"2 ranks on cpu: accuracy [89]\d\.\d%, drift 0\.0", done.stdout), done.stdout + done.stderr
+
+
 def must_fail(cell) -> bool:
     return not any(tag.startswith("needs-") for tag in cell.metadata["tags"])
 

@@ -78,6 +78,7 @@ print(add(1, 2))
 ```
 
 ```python wrong="add"
+# A sign turned round.
 def add(a, b):
     return a - b
 ```
@@ -109,7 +110,7 @@ def test_a_woven_page_shows_each_output_below_its_block(page: Scratch):
     assert '!!! needs "Needs a CUDA GPU; no output is recorded yet"' in text
     assert "    ```{.text .output}\n    inside\n    ```\n" in text
     assert '??? solution "Solution"' in text and "    ```{.text .output}\n    3\n    ```\n" in text
-    assert '??? wrong "An answer that the check rejects"' in text
+    assert '??? wrong "The check rejects: a sign turned round"' in text
     assert "{python}" not in text and "stale" not in text
 
 

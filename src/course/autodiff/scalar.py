@@ -1,10 +1,36 @@
-# From docs/1-training/automatic-differentiation.md, which is its source: edit there.  [474c20b26c8a]
-# %% the-program-is-a-graph-1
+# From docs/1-training/automatic-differentiation.md, which is its source: edit there.  [895165b4ffe9]
+# %% the-program-is-a-graph-8
 """Reverse-mode automatic differentiation of scalars."""
 
 import math
 from typing import Any
 
+
+def topological_order(root: Any) -> list[Any]:
+    """List a graph from its root to its leaves, every node before its parents.
+
+    Iterative, so that the depth of the graph is not limited by Python's call stack.
+
+    Parameters
+    ----------
+    root : node
+        Anything hashable with an attribute `parents`, a tuple of nodes.
+    """
+    order: list[Any] = []
+    seen: set[Any] = set()
+    stack = [(root, False)]
+    while stack:
+        node, expanded = stack.pop()
+        if expanded:
+            order.append(node)
+        elif node not in seen:
+            seen.add(node)
+            stack.append((node, True))
+            stack.extend((parent, False) for parent in node.parents)
+    return order[::-1]
+
+
+# %% the-program-is-a-graph-10
 Number = int | float
 
 
@@ -23,7 +49,7 @@ class Value:
     Attributes
     ----------
     grad : float
-        The derivative of a result with respect to this value. Each `backward` adds to it.
+        The derivative of a result with respect to this value; each `backward` adds one.
 
     References
     ----------
@@ -89,36 +115,11 @@ class Value:
     __rmul__ = __mul__
 
     def backward(self) -> None:
-        """Add the derivative of this value to the `grad` of every value it depends on."""
+        """Add the derivative of this value to the `grad` of all that it depends on."""
         order = topological_order(self)
-        grads = dict.fromkeys(order, 0.0)  # of this pass: `grad` may hold those of earlier ones
+        grads = dict.fromkeys(order, 0.0)  # apart from `grad`, which earlier passes filled
         grads[self] = 1.0
         for node in order:
             node.grad += grads[node]
             for parent, derivative in zip(node.parents, node.derivatives, strict=True):
                 grads[parent] += derivative * grads[node]
-
-
-# %% the-program-is-a-graph-5
-def topological_order(root: Any) -> list[Any]:
-    """List a graph from its root to its leaves, every node before its parents.
-
-    Iterative, so that the depth of the graph is not limited by Python's call stack.
-
-    Parameters
-    ----------
-    root : node
-        Anything hashable with an attribute `parents`, a tuple of nodes.
-    """
-    order: list[Any] = []
-    seen: set[Any] = set()
-    stack = [(root, False)]
-    while stack:
-        node, expanded = stack.pop()
-        if expanded:
-            order.append(node)
-        elif node not in seen:
-            seen.add(node)
-            stack.append((node, True))
-            stack.extend((parent, False) for parent in node.parents)
-    return order[::-1]

@@ -1,6 +1,6 @@
-# From docs/1-training/automatic-differentiation.md, which is its source: edit there.  [74b65adf2562]
-# %% from-numbers-to-arrays-1
-"""Reverse-mode automatic differentiation of numpy arrays, under torch's method names."""
+# From docs/1-training/automatic-differentiation.md, which is its source: edit there.  [7bd749bbef4e]
+# %% from-numbers-to-arrays-2
+"""Reverse-mode automatic differentiation of numpy arrays, under torch's names."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +15,18 @@ from course.autodiff.scalar import topological_order
 Array = Float[np.ndarray, "..."]
 Operand = Union["Tensor", np.ndarray, np.generic, float, int]
 
+
+def unbroadcast(grad: Array, shape: tuple[int, ...]) -> Array:
+    """Sum a gradient over the axes along which broadcasting repeated its tensor."""
+    if grad.shape == shape:
+        return grad
+    extra = grad.ndim - len(shape)
+    repeated = tuple(extra + i for i, size in enumerate(shape) if size == 1)
+    out: Array = grad.sum(axis=(*range(extra), *repeated), keepdims=True).reshape(shape)
+    return out
+
+
+# %% from-numbers-to-arrays-3
 # operation -> (output, *inputs, **options) -> a vector-Jacobian product for each input
 VJP: dict[Callable[..., Any], Callable[..., tuple[Callable[[Array], Array], ...]]] = {}
 
@@ -50,7 +62,9 @@ def apply(operation: Callable[..., Any], *inputs: Operand, **options: Any) -> "T
         If `VJP` has no entry for the operation.
     """
     dtype = next(x.dtype for x in inputs if isinstance(x, Tensor))
-    tensors = [x if isinstance(x, Tensor) else Tensor(np.asarray(x, dtype)) for x in inputs]
+    tensors = [
+        x if isinstance(x, Tensor) else Tensor(np.asarray(x, dtype)) for x in inputs
+    ]
     arrays = [x.data for x in tensors]
     out = Tensor(operation(*arrays, **options))
     out.data.flags.writeable = False  # a derivative may need it later
@@ -63,20 +77,43 @@ def apply(operation: Callable[..., Any], *inputs: Operand, **options: Any) -> "T
     return out
 
 
-# %% from-numbers-to-arrays-2
-def propagate(root: "Tensor", seed: Array) -> None:
-    """Add the products of a seed gradient with the Jacobians of root to the leaves' `grad`."""
+# %% from-numbers-to-arrays-4
+def propagate(root: "Tensor", gradient: npt.ArrayLike | None = None) -> None:
+    """Add the gradient of a tensor to the `grad` of every leaf that it depends on.
+
+    Parameters
+    ----------
+    root : Tensor
+        Where the walk starts.
+    gradient : array_like, optional
+        The gradient of the final result with respect to root, of its shape.
+        One by default, if root is a single number.
+
+    Raises
+    ------
+    RuntimeError
+        If root has no graph, or is no single number and `gradient` is missing.
+    ValueError
+        If `gradient` has another shape than root.
+    """
+    if not root.requires_grad:
+        raise RuntimeError("nothing behind this tensor requires a gradient")
+    if gradient is None and root.data.size != 1:
+        raise RuntimeError(f"backward of a tensor of shape {root.shape} needs a gradient")
+    seed = np.asarray(np.ones(root.shape) if gradient is None else gradient, root.dtype)
+    if seed.shape != root.shape:
+        raise ValueError(f"gradient of shape {seed.shape} for shape {root.shape}")
     grads = {root: seed}
     for node in topological_order(root):
         grad = np.asarray(grads.pop(node))  # complete: every consumer came before
         if not node.parents:
-            node.grad = grad.copy() if node.grad is None else np.asarray(node.grad + grad)
+            node.grad = np.array(grad if node.grad is None else node.grad + grad)
         for parent, vjp in zip(node.parents, node.vjps, strict=True):
             part = unbroadcast(np.asarray(vjp(grad), parent.dtype), parent.shape)
             grads[parent] = grads[parent] + part if parent in grads else part
 
 
-# %% from-numbers-to-arrays-3
+# %% from-numbers-to-arrays-5
 class Tensor:
     """A numpy array that remembers how it was computed.
 
@@ -110,31 +147,8 @@ class Tensor:
         self.vjps: tuple[Callable[[Array], Array], ...] = ()
 
     def backward(self, gradient: npt.ArrayLike | None = None) -> None:
-        """Add the gradient of this tensor to the `grad` of every leaf it depends on.
-
-        Parameters
-        ----------
-        gradient : array_like, optional
-            The gradient of the final result with respect to this tensor, of its shape.
-            One by default, if this tensor is a single number.
-
-        Raises
-        ------
-        RuntimeError
-            If the tensor has no graph, or is no single number and `gradient` is missing.
-        ValueError
-            If `gradient` has another shape than the tensor.
-        """
-        if not self.requires_grad:
-            raise RuntimeError("nothing that this tensor was computed from requires a gradient")
-        if gradient is None:
-            if self.data.size != 1:
-                raise RuntimeError(f"backward of a tensor of shape {self.shape} needs a gradient")
-            gradient = np.ones(self.shape)
-        seed = np.asarray(gradient, self.dtype)
-        if seed.shape != self.shape:
-            raise ValueError(f"gradient of shape {seed.shape} for a tensor of shape {self.shape}")
-        propagate(self, seed)
+        """Add the gradient of this tensor to the `grad` of its leaves: see `propagate`."""
+        propagate(self, gradient)
 
     def detach(self) -> "Tensor":
         """Return the same data without a graph."""
@@ -278,17 +292,6 @@ VJP[relu] = lambda out, x: (lambda g: g * (out > 0),)
 
 
 # %% the-table-of-derivatives-2
-def unbroadcast(grad: Array, shape: tuple[int, ...]) -> Array:
-    """Sum a gradient over the axes along which broadcasting repeated its tensor."""
-    if grad.shape == shape:
-        return grad
-    extra = grad.ndim - len(shape)
-    repeated = tuple(extra + i for i, size in enumerate(shape) if size == 1)
-    out: Array = grad.sum(axis=(*range(extra), *repeated), keepdims=True).reshape(shape)
-    return out
-
-
-# %% the-table-of-derivatives-3
 def logsumexp(x: Array, axis: int | tuple[int, ...], keepdims: bool) -> Array:
     """Return the logarithm of a sum of exponentials, without overflow."""
     top = x.max(axis=axis, keepdims=True)
@@ -303,7 +306,7 @@ VJP[np.max] = lambda out, x, axis, keepdims: (
 VJP[logsumexp] = lambda out, x, axis, keepdims: (lambda g: g * np.exp(x - out),)
 
 
-# %% the-table-of-derivatives-4
+# %% the-table-of-derivatives-3
 def reshape(x: Array, shape: tuple[int | tuple[int, ...], ...]) -> Array:
     """Return x in another shape, given as torch takes it: `(2, 3)` or `((2, 3),)`."""
     return x.reshape(*shape)  # type: ignore[arg-type]
@@ -316,7 +319,7 @@ def getitem(x: Array, key: Any) -> Array:
 
 def _getitem_vjp(g: Array, x: Array, key: Any) -> Array:
     grad = np.zeros_like(x)
-    np.add.at(grad, key, g)  # unlike grad[key] += g, adds once for every occurrence of an index
+    np.add.at(grad, key, g)  # unlike grad[key] += g, adds for every occurrence
     return grad
 
 
@@ -325,7 +328,7 @@ VJP[np.matmul] = lambda out, a, b: (
     lambda g: a.swapaxes(-1, -2) @ g,
 )
 VJP[reshape] = lambda out, x, shape: (lambda g: g.reshape(x.shape),)
-VJP[np.swapaxes] = lambda out, x, axis1, axis2: (lambda g: np.swapaxes(g, axis1, axis2),)
+VJP[np.swapaxes] = lambda out, x, axis1, axis2: (lambda g: g.swapaxes(axis1, axis2),)
 VJP[getitem] = lambda out, x, key: (lambda g: _getitem_vjp(g, x, key),)
 
 

@@ -1,8 +1,9 @@
-# From docs/0-foundations/datasets.md, which is its source: edit there.  [67e4470b24ab]
+# From docs/0-foundations/datasets.md, which is its source: edit there.  [9fc64317fa68]
 # %% digits-1
 """The data sets of the course, and the tools that split them and catch leaks."""
 
 import ast
+import gc
 import hashlib
 import http.client
 import importlib.util
@@ -32,17 +33,21 @@ def digits() -> tuple[Float[Tensor, "n 64"], Int[Tensor, "n"]]:
 
     References
     ----------
-    E. Alpaydin, C. Kaynak, *Optical Recognition of Handwritten Digits*, UCI repository, 1998.
+    E. Alpaydin, C. Kaynak, *Optical Recognition of Handwritten Digits*, UCI, 1998.
     """
-    from sklearn.datasets import load_digits  # slow to import: only those who ask wait for it
+    from sklearn.datasets import load_digits  # slow to import: only who asks waits
 
     data = load_digits()
-    return torch.tensor(data.data, dtype=torch.float32) / 16, torch.tensor(data.target).long()
+    pixels = torch.tensor(data.data, dtype=torch.float32) / 16
+    return pixels, torch.tensor(data.target).long()
 
 
 # %% digits-5
 def split_indices(
-    labels: Int[Tensor, "n"], test_fraction: float = 0.2, seed: int = 0, stratify: bool = True
+    labels: Int[Tensor, "n"],
+    test_fraction: float = 0.2,
+    seed: int = 0,
+    stratify: bool = True,
 ) -> tuple[Int[Tensor, "train"], Int[Tensor, "test"]]:
     """Split `n` examples at random; the same seed gives the same split.
 
@@ -56,14 +61,16 @@ def split_indices(
     Returns
     -------
     train, test : Tensor
-        Indices into the examples: disjoint, together all of them, each in shuffled order.
+        Indices into the examples, shuffled: disjoint, and together all of them.
     """
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
-    groups = [order[labels[order] == c] for c in set(labels.tolist())] if stratify else [order]
+    groups = [order]
+    if stratify:
+        groups = [order[labels[order] == c] for c in labels.unique()]
     in_test = torch.zeros(len(labels), dtype=torch.bool)
     for group in groups:
         in_test[group[: round(test_fraction * len(group))]] = True
-    # Select from `order`: joining the groups instead would hand out examples sorted by class.
+    # Select from `order`: joining the groups instead would sort the examples by class.
     return order[~in_test[order]], order[in_test[order]]
 
 
@@ -76,18 +83,19 @@ def standardize(
     Features that are constant in training are only shifted.
     """
     mean, std = train.mean(0), train.std(0)
-    std[std == 0] = 1
+    # Rounding can give a constant a deviation of 1e-8: compare the values themselves.
+    std[(train == train[0]).all(0)] = 1
     return (train - mean) / std, (test - mean) / std
 
 
 # %% three-texts-1
 def python_docs(unique: bool = True) -> str:
-    """Load the reference topics of `pydoc`, about 460k characters before removal of repeats.
+    """Load the reference topics of `pydoc`: about 460k characters, repeats included.
 
     Parameters
     ----------
     unique : bool
-        Keep only the first of equal paragraphs. Some topics contain others word for word.
+        Keep only the first of equal paragraphs: some topics contain others.
     """
     from pydoc_data.topics import topics
 
@@ -104,10 +112,11 @@ class Docstring(NamedTuple):
 
 
 def docstrings(package: str) -> list[Docstring]:
-    """Collect the docstrings of an installed package from its source, without importing it.
+    """Collect the docstrings of an installed package without importing it.
 
-    Public functions, classes and methods in order of file and line; folders of tests and of
-    private modules are skipped.
+    Public functions, classes and methods in order of file and line. Folders of tests
+    and private folders are skipped, except ``numpy/_core``, the heart of numpy. A name
+    is the path of its file, without private parts, and what the file calls it.
 
     Raises
     ------
@@ -118,20 +127,26 @@ def docstrings(package: str) -> list[Docstring]:
     if spec is None or spec.submodule_search_locations is None:
         raise ModuleNotFoundError(f"no package {package!r} is installed")
     root = Path(spec.submodule_search_locations[0])
-    skip = re.compile(r"/(tests?|testing|_(?!core/)\w*)/")  # the heart of numpy is in numpy/_core
+    skip = re.compile(r"/(tests?|testing|_(?!core/)\w*)/")
     found: list[Docstring] = []
-    for path in sorted(root.rglob("*.py")):
-        file = path.relative_to(root)
-        source = path.read_bytes()
-        if b'"""' in source and not skip.search(f"/{file.as_posix()}"):  # parsing is the slow part
-            public = [part for part in file.with_suffix("").parts if not part.startswith("_")]
-            found += _documented(ast.parse(source).body, ".".join([package, *public]))
+    collecting = gc.isenabled()
+    gc.disable()  # trees have no cycles, and looking for some doubles the time
+    try:
+        for path in sorted(root.rglob("*.py")):
+            file, source = path.relative_to(root), path.read_bytes()
+            if b'"""' in source and not skip.search(f"/{file.as_posix()}"):
+                parts = [p for p in file.with_suffix("").parts if p[0] != "_"]
+                prefix = ".".join([package, *parts])
+                found += _documented(ast.parse(source).body, prefix)
+    finally:
+        if collecting:
+            gc.enable()
     return found
 
 
 def _documented(body: list[ast.stmt], prefix: str) -> Iterator[Docstring]:
     for node in body:
-        if isinstance(node, ast.ClassDef | ast.FunctionDef) and not node.name.startswith("_"):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name[0] != "_":
             name = f"{prefix}.{node.name}"
             if text := ast.get_docstring(node):
                 yield Docstring(name, text)
@@ -140,7 +155,7 @@ def _documented(body: list[ast.stmt], prefix: str) -> Iterator[Docstring]:
 
 
 def question_answers(docs: Iterable[Docstring]) -> list[tuple[str, str]]:
-    """Make (question, answer) pairs from names and first lines that are whole sentences."""
+    """Make (question, answer) pairs from names and first lines that are sentences."""
     pairs: dict[str, str] = {}
     for name, text in docs:
         first = text.splitlines()[0]
@@ -151,7 +166,8 @@ def question_answers(docs: Iterable[Docstring]) -> list[tuple[str, str]]:
 
 # %% three-texts-4
 SHAKESPEARE_URL = (
-    "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
+    "https://raw.githubusercontent.com/karpathy/char-rnn/master"
+    "/data/tinyshakespeare/input.txt"
 )
 SHAKESPEARE_SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
 
@@ -159,8 +175,8 @@ SHAKESPEARE_SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2d
 def shakespeare() -> str:
     """Load tiny Shakespeare, 1,115,394 characters; see `fetch` for what it raises.
 
-    Looks for ``tinyshakespeare.txt`` in the folder ``$COURSE_DATA``, then in ``~/.cache/course``,
-    and downloads it there otherwise.
+    Looks for ``tinyshakespeare.txt`` in the folder ``$COURSE_DATA``, then in
+    ``~/.cache/course``, and downloads it there otherwise.
 
     References
     ----------
@@ -193,13 +209,16 @@ def fetch(url: str, path: Path, sha256: str) -> bytes:
                 content = response.read()
         except (OSError, http.client.HTTPException) as error:
             raise FileNotFoundError(
-                f"{path} is missing and {url} cannot be downloaded ({error}). Download it on a "
-                f"machine with a network, then save it as {path}"
+                f"{path} is missing, and the download failed: {error}\n"
+                f"On a machine with a network, get {url} and save it as {path}"
             ) from error
     digest = hashlib.sha256(content).hexdigest()
     if digest != sha256:
         advice = "delete it to download it again" if saved else "it was not saved"
-        raise ValueError(f"{path if saved else url} has SHA-256 {digest}, not {sha256}: {advice}")
+        raise ValueError(
+            f"{path if saved else url} has SHA-256 {digest[:8]}…, "
+            f"not {sha256[:8]}…: {advice}"
+        )
     if not saved:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f"{path.name}.{os.getpid()}")
@@ -210,7 +229,7 @@ def fetch(url: str, path: Path, sha256: str) -> bytes:
 
 # %% from-text-to-tensors-1
 class CharTokenizer:
-    """One id for each distinct character of `text`, in the order of their code points."""
+    """One id for each distinct character of `text`, in the order of code points."""
 
     def __init__(self, text: str) -> None:
         self.characters = "".join(sorted(set(text)))
@@ -221,16 +240,17 @@ class CharTokenizer:
         return len(self.characters)
 
     def encode(self, text: str) -> Int[Tensor, "n"]:
-        """Return the id of each character; ValueError for one outside the vocabulary."""
+        """Return the id of each character; ValueError for an unknown one."""
         try:
-            return torch.tensor([self._ids[character] for character in text], dtype=torch.long)
+            return torch.tensor([self._ids[c] for c in text], dtype=torch.long)
         except KeyError as error:
-            unknown = error.args[0]
-            raise ValueError(f"{unknown!r} is not among the {len(self)} known characters") from None
+            raise ValueError(
+                f"{error.args[0]!r} is not among the {len(self)} known characters"
+            ) from None
 
     def decode(self, ids: Int[Tensor, "n"]) -> str:
         """Return the text of `ids`; ValueError for an id outside 0 … len(self) - 1."""
-        if ((ids < 0) | (ids >= len(self))).any():  # Python would read -1 as the last character
+        if ((ids < 0) | (ids >= len(self))).any():  # [-1] would be the last character
             raise ValueError(f"ids must lie in 0 … {len(self) - 1}")
         return "".join(self.characters[i] for i in ids.tolist())
 
@@ -240,7 +260,7 @@ Text = TypeVar("Text", str, Tensor)
 
 
 def contiguous_split(text: Text, test_fraction: float = 0.1) -> tuple[Text, Text]:
-    """Cut characters or tokens into a training part and the last `test_fraction`, rounded up."""
+    """Cut off the last `test_fraction`, rounded up; return the rest and it."""
     cut = int((1 - test_fraction) * len(text))
     return text[:cut], text[cut:]
 
@@ -272,7 +292,7 @@ def sample_batch(
 def overlap(train: Iterable[Hashable], test: Iterable[Hashable]) -> float:
     """Return the share of test items that also occur in training, from 0 to 1.
 
-    For shingles of two documents this is Broder's *containment* of the second in the first.
+    For shingles of two documents this is the *containment* of the second in the first.
     """
     seen = set(train)
     found = [item in seen for item in test]
@@ -283,12 +303,12 @@ Items = TypeVar("Items", str, tuple[str, ...])
 
 
 def shingles(items: Items, width: int) -> set[Items]:
-    """Return all runs of `width` neighbours: characters of a string, or words of a tuple."""
+    """Return all runs of `width` neighbours: characters, or the words of a tuple."""
     return {items[i : i + width] for i in range(len(items) - width + 1)}
 
 
 def jaccard(a: set[Items], b: set[Items]) -> float:
-    """Return the size of the intersection over that of the union; 0 for two empty sets."""
+    """Return |A ∩ B| / |A ∪ B|, or 0 for two empty sets."""
     return len(a & b) / max(len(a | b), 1)
 
 
@@ -296,9 +316,10 @@ def jaccard(a: set[Items], b: set[Items]) -> float:
 def near_duplicates(
     texts: Sequence[str], threshold: float = 0.8, width: int = 5
 ) -> list[tuple[int, int, float]]:
-    """Find all pairs whose sets of `width`-word shingles have a Jaccard similarity ≥ threshold > 0.
+    """Find all pairs of texts whose Jaccard similarity is at least `threshold` > 0.
 
-    Exact. Time and memory grow with the square of the number of texts that share a shingle.
+    Compares their sets of `width`-word shingles, exactly. Time and memory grow with the
+    square of the number of texts that share a shingle.
 
     Returns
     -------
@@ -316,6 +337,10 @@ def near_duplicates(
     common: Counter[tuple[int, int]] = Counter()
     for ids in holders.values():
         common.update(itertools.combinations(ids, 2))
-    # |A ∪ B| = |A| + |B| - |A ∩ B|
-    scored = ((i, j, n / (len(bags[i]) + len(bags[j]) - n)) for (i, j), n in common.items())
-    return sorted(pair for pair in scored if pair[2] >= threshold)
+    found = []
+    for (i, j), both in common.items():
+        # |A ∪ B| = |A| + |B| - |A ∩ B|
+        similarity = both / (len(bags[i]) + len(bags[j]) - both)
+        if similarity >= threshold:
+            found.append((i, j, similarity))
+    return sorted(found)

@@ -1,6 +1,6 @@
-# From docs/5-scale/data-parallelism.md, which is its source: edit there.  [e157bfaf7334]
+# From docs/5-scale/data-parallelism.md, which is its source: edit there.  [6dde183b099e]
 # %% two-processes-two-models-1
-"""Data parallelism: replicas of one model, each with a shard of the batch, kept equal."""
+"""Data parallelism: equal replicas of one model, each with a shard of the batch."""
 
 import multiprocessing
 import os
@@ -23,18 +23,18 @@ T = TypeVar("T")
 def run_ranks(
     function: Callable[[int], T], world_size: int = 2, *, timeout: float = 60.0
 ) -> list[T]:
-    """Call ``function(rank)`` in `world_size` processes of this machine, joined by gloo.
+    """Call ``function(rank)`` in `world_size` processes, joined by gloo; gather the results.
 
-    The processes are forks, so that `function` may be a closure or come from a notebook. Where
-    there is a GPU, run no backward pass and no CUDA code before in the calling process: neither
-    survives a fork.
+    The processes are forks, so `function` may be a closure or come from a notebook.
+    Where there is a GPU, run no backward pass and no CUDA code before in the calling
+    process: neither survives a fork.
 
     Parameters
     ----------
     function
         What each rank runs; `torch.distributed` is initialised when it starts.
     timeout
-        Seconds for the whole call. A rank that waits half as long for another raises there.
+        Seconds for the whole call. A rank that waits half as long for another raises.
 
     Returns
     -------
@@ -63,15 +63,17 @@ def run_ranks(
                     "world_size": world_size,
                     "timeout": timedelta(seconds=timeout / 2),
                 }
-                process = context.Process(target=_run_rank, args=(function, group, theirs))
+                arguments = (function, group, theirs)
+                process = context.Process(target=_run_rank, args=arguments)
                 process.start()
-                theirs.close()  # the rank holds the only copy: when it dies, `ours` is at its end
+                theirs.close()  # the rank has the only copy: if it dies, `ours` ends
                 processes.append(process)
                 waiting[ours] = rank
             while waiting:
-                ready = wait(list(waiting), timeout=max(0.0, deadline - time.monotonic()))
+                ready = wait(list(waiting), max(0.0, deadline - time.monotonic()))
                 if not ready:
-                    raise TimeoutError(f"ranks {list(waiting.values())} did not end in {timeout} s")
+                    late = list(waiting.values())
+                    raise TimeoutError(f"ranks {late} did not end in {timeout} s")
                 for pipe in set(waiting).intersection(ready):
                     rank = waiting.pop(pipe)
                     try:
@@ -88,10 +90,13 @@ def run_ranks(
     return [results[rank] for rank in range(world_size)]
 
 
-def _run_rank(function: Callable[[int], Any], group: dict[str, Any], pipe: Connection) -> None:
+def _run_rank(
+    function: Callable[[int], Any], group: dict[str, Any], pipe: Connection
+) -> None:
     torch.set_num_threads(1)  # a pool of OpenMP threads does not survive a fork
     # All ranks are on one machine: its loopback interface works without a network.
-    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo" if sys.platform == "linux" else "lo0")
+    loopback = "lo" if sys.platform == "linux" else "lo0"
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", loopback)
     try:
         dist.init_process_group("gloo", **group)
         message = pickle.dumps((function(group["rank"]), None))
@@ -99,7 +104,8 @@ def _run_rank(function: Callable[[int], Any], group: dict[str, Any], pipe: Conne
         message = pickle.dumps((None, traceback.format_exc()))
     sys.stdout.flush()
     pipe.send_bytes(message)
-    pipe.poll(None)  # stay, so that slower ranks still reach this one, until the parent ends it
+    # Slower ranks may still need this one: stay until the parent ends it, or is gone.
+    pipe.poll(2 * group["timeout"].total_seconds())
 
 
 # %% the-ring-1
@@ -112,13 +118,15 @@ from torch import Tensor
 def ring_all_reduce(
     tensor: Num[Tensor, "..."], process_group: dist.ProcessGroup | None = None
 ) -> int:
-    """Replace a contiguous tensor, in place, by its sum over the ranks; return the bytes sent.
+    """Sum a contiguous tensor over the ranks, in place; return the bytes sent.
 
-    Each of p ranks sends 2 (p − 1) / p times the bytes of the tensor. That is optimal: P. Patarasuk
-    and X. Yuan, "Bandwidth optimal all-reduce algorithms for clusters of workstations", 2009.
+    Where p ranks divide its length, each sends 2 (p − 1) / p times its bytes. That is
+    optimal: P. Patarasuk and X. Yuan, "Bandwidth optimal all-reduce algorithms for
+    clusters of workstations", 2009.
     """
     chunks = tensor.view(-1).tensor_split(dist.get_world_size(process_group))
-    return ring_reduce_scatter(chunks, process_group) + ring_all_gather(chunks, process_group)
+    sent = ring_reduce_scatter(chunks, process_group)
+    return sent + ring_all_gather(chunks, process_group)
 
 
 def ring_reduce_scatter(
@@ -141,20 +149,24 @@ def ring_reduce_scatter(
 def ring_all_gather(
     chunks: Sequence[Num[Tensor, "_"]], process_group: dist.ProcessGroup | None = None
 ) -> int:
-    """Copy chunk r + 1 (modulo p) of every rank r into the other ranks'; return the bytes sent."""
+    """Copy rank r's chunk r + 1 (modulo p) to all others; return the bytes sent."""
     rank, p = dist.get_rank(process_group), dist.get_world_size(process_group)
-    return sum(
-        _pass_on(chunks[(rank - step + 1) % p], chunks[(rank - step) % p], process_group)
-        for step in range(p - 1)
-    )
+    sent = 0
+    for step in range(p - 1):
+        outgoing, incoming = chunks[(rank - step + 1) % p], chunks[(rank - step) % p]
+        sent += _pass_on(outgoing, incoming, process_group)
+    return sent
 
 
-def _pass_on(outgoing: Tensor, incoming: Tensor, process_group: dist.ProcessGroup | None) -> int:
-    """Send to the next rank of the ring, receive from the one before; return the bytes sent."""
+def _pass_on(
+    outgoing: Tensor, incoming: Tensor, process_group: dist.ProcessGroup | None
+) -> int:
+    """Send to the next rank, receive from the one before; return the bytes sent."""
     rank, p = dist.get_rank(process_group), dist.get_world_size(process_group)
+    after, before = (rank + 1) % p, (rank - 1) % p
     transfers = [
-        dist.P2POp(dist.isend, outgoing, group=process_group, group_peer=(rank + 1) % p),
-        dist.P2POp(dist.irecv, incoming, group=process_group, group_peer=(rank - 1) % p),
+        dist.P2POp(dist.isend, outgoing, group=process_group, group_peer=after),
+        dist.P2POp(dist.irecv, incoming, group=process_group, group_peer=before),
     ]
     for request in dist.batch_isend_irecv(transfers):
         request.wait()
@@ -169,10 +181,12 @@ from itertools import zip_longest
 from torch import nn
 
 
-def make_buckets(parameters: Iterable[nn.Parameter], cap_bytes: float) -> list[list[nn.Parameter]]:
-    """Group parameters, last first, into buckets of one dtype and device and at most `cap_bytes`.
+def make_buckets(
+    parameters: Iterable[nn.Parameter], cap_bytes: float
+) -> list[list[nn.Parameter]]:
+    """Group parameters, last first, into buckets of one dtype and device.
 
-    A parameter that is larger than `cap_bytes` has a bucket of its own.
+    A bucket has at most `cap_bytes`; a larger parameter has a bucket of its own.
     """
     buckets: list[list[nn.Parameter]] = []
     room, kind = 0.0, None  # of the bucket being filled
@@ -186,24 +200,25 @@ def make_buckets(parameters: Iterable[nn.Parameter], cap_bytes: float) -> list[l
 
 
 class DDP(nn.Module):
-    """Distributed data parallelism: keep the replicas of a module equal by averaging gradients.
+    """Distributed data parallelism: keep replicas equal by averaging their gradients.
 
-    Construct it on every rank, after moving the module to its device; then train as with the bare
-    module. When ``loss.backward()`` returns, every ``.grad`` is the mean over the ranks. A rank
-    without a gradient for a parameter counts as zero.
+    Construct it on every rank, after moving the module to its device; then train as
+    with the bare module. When ``loss.backward()`` returns, every ``.grad`` is the mean
+    over the ranks. A rank without a gradient for a parameter counts as zero.
 
     Parameters
     ----------
     module
-        The replica, called through the wrapper and found in ``.module``. Rank 0's parameters and
-        buffers overwrite those of the others.
+        The replica, called through the wrapper and found in ``.module``. Rank 0's
+        parameters and buffers overwrite those of the others.
     process_group
-        The ranks that hold replicas, all by default; of any backend that reduces on their device.
+        The ranks that hold replicas, all by default; of any backend that reduces on
+        their device.
     bucket_cap_mb
         Largest bucket of gradients, in MiB.
     broadcast_buffers
-        Whether rank 0's buffers (such as batch norm's running statistics) overwrite the others' at
-        the start of each forward pass in training.
+        Whether rank 0's buffers (such as batch norm's running statistics) overwrite the
+        others' at the start of each forward pass in training.
 
     Raises
     ------
@@ -212,8 +227,8 @@ class DDP(nn.Module):
 
     References
     ----------
-    S. Li et al., "PyTorch Distributed: Experiences on Accelerating Data Parallel Training", 2020,
-    arXiv:2006.15704.
+    S. Li et al., "PyTorch Distributed: Experiences on Accelerating Data Parallel
+    Training", 2020, arXiv:2006.15704.
     """
 
     def __init__(
@@ -231,13 +246,14 @@ class DDP(nn.Module):
         check_same_parameters(module, process_group)
         broadcast([*module.parameters(), *module.buffers()], process_group)
 
-        trainable = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        trainable = [p for p in module.parameters() if p.requires_grad]
         self.buckets = make_buckets(trainable, bucket_cap_mb * 2**20)
         self._bucket_of: dict[Tensor, int] = {
-            parameter: i for i, bucket in enumerate(self.buckets) for parameter in bucket
+            p: i for i, bucket in enumerate(self.buckets) for p in bucket
         }
-        self._missing: list[set[Tensor]] = []  # during backward: what each bucket waits for
-        self._sent: list[tuple[Tensor, dist.Work]] = []  # the buckets' flat gradients under way
+        # During a backward pass: what each bucket waits for; the flat gradients sent.
+        self._missing: list[set[Tensor]] = []
+        self._sent: list[tuple[Tensor, dist.Work]] = []
         self._synchronize = True
         for parameter in trainable:
             parameter.register_post_accumulate_grad_hook(self._gradient_ready)
@@ -250,7 +266,7 @@ class DDP(nn.Module):
 
     @contextmanager
     def no_sync(self) -> Iterator[None]:
-        """Only accumulate gradients: the next backward pass outside averages their sum."""
+        """Only accumulate gradients: the next pass outside averages their sum."""
         before, self._synchronize = self._synchronize, False
         try:
             yield
@@ -265,9 +281,11 @@ class DDP(nn.Module):
             self._sent = []
             torch.autograd.Variable._execution_engine.queue_callback(self._finish)
         self._missing[self._bucket_of[parameter]].discard(parameter)
-        # Collectives are matched by order: every rank sends bucket 0 first, then 1, and so on.
-        while len(self._sent) < len(self.buckets) and not self._missing[len(self._sent)]:
-            self._send(self.buckets[len(self._sent)])
+        # Collectives are matched by order: every rank sends bucket 0 first, then 1, …
+        for i in range(len(self._sent), len(self.buckets)):
+            if self._missing[i]:
+                break
+            self._send(self.buckets[i])
 
     def _send(self, bucket: list[nn.Parameter]) -> None:
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in bucket]
@@ -277,7 +295,7 @@ class DDP(nn.Module):
         self._sent.append((flat, work))
 
     def _finish(self) -> None:
-        """End the backward pass: send what unused parameters held back, then wait for all."""
+        """End the backward pass: send what unused parameters held back, and wait."""
         for bucket in self.buckets[len(self._sent) :]:
             self._send(bucket)
         for bucket, (flat, work) in zip(self.buckets, self._sent, strict=True):
@@ -289,7 +307,9 @@ class DDP(nn.Module):
 
 
 @torch.no_grad()
-def broadcast(tensors: Iterable[Tensor], process_group: dist.ProcessGroup | None = None) -> None:
+def broadcast(
+    tensors: Iterable[Tensor], process_group: dist.ProcessGroup | None = None
+) -> None:
     """Overwrite tensors, in place, by those of the group's rank 0."""
     for tensor in tensors:
         dist.broadcast(tensor, group=process_group, group_src=0)
@@ -298,7 +318,7 @@ def broadcast(tensors: Iterable[Tensor], process_group: dist.ProcessGroup | None
 def check_same_parameters(
     module: nn.Module, process_group: dist.ProcessGroup | None = None
 ) -> None:
-    """Raise a ValueError, on every rank, unless all registered equal parameters in equal order."""
+    """Raise a ValueError, on every rank, unless all registered the same parameters."""
     mine = [
         (name, tuple(parameter.shape), parameter.dtype, parameter.requires_grad)
         for name, parameter in module.named_parameters()
@@ -308,7 +328,9 @@ def check_same_parameters(
     for rank, theirs in enumerate(registered):
         for i, (first, other) in enumerate(zip_longest(registered[0], theirs)):
             if first != other:
-                raise ValueError(f"parameter {i} is {first} on rank 0, but {other} on rank {rank}")
+                raise ValueError(
+                    f"parameter {i} is {first} on rank 0, but {other} on rank {rank}"
+                )
 
 
 # %% a-shard-for-each-rank-1
@@ -316,21 +338,25 @@ from torch.utils.data import Sampler
 
 
 class ShardedSampler(Sampler[int]):
-    """One rank's share of the shuffled indices 0 … length − 1, as many for each rank.
+    """One rank's share of the shuffled indices below `length`: as many for each rank.
 
-    The ``length % world_size`` indices that would make the shards unequal are left out, others in
-    each epoch. Call :meth:`set_epoch` before each epoch; without it all have the same order.
+    The ``length % world_size`` indices that would make the shards unequal are left out,
+    others in each epoch. Call :meth:`set_epoch` before each epoch; without it all have
+    the same order.
     """
 
-    def __init__(self, length: int, world_size: int, rank: int, *, seed: int = 0) -> None:
-        self.length, self.world_size, self.rank, self.seed = length, world_size, rank, seed
-        self.epoch = 0
+    def __init__(
+        self, length: int, world_size: int, rank: int, *, seed: int = 0
+    ) -> None:
+        self.length, self.world_size, self.rank = length, world_size, rank
+        self.seed, self.epoch = seed, 0
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[int]:
-        generator = torch.Generator().manual_seed(self.seed + self.epoch)  # the same on every rank
+        # The same order on every rank, of which each takes other places.
+        generator = torch.Generator().manual_seed(self.seed + self.epoch)
         order = torch.randperm(self.length, generator=generator).tolist()
         return iter(order[self.rank : len(self) * self.world_size : self.world_size])
 
@@ -340,8 +366,10 @@ class ShardedSampler(Sampler[int]):
 
 # %% how-it-goes-wrong-1
 @torch.no_grad()
-def replica_drift(module: nn.Module, process_group: dist.ProcessGroup | None = None) -> float:
-    """Largest difference of any parameter on any rank from rank 0's: 0.0 for true replicas."""
+def replica_drift(
+    module: nn.Module, process_group: dist.ProcessGroup | None = None
+) -> float:
+    """Largest difference of any rank's weight from rank 0's: 0.0 for true replicas."""
     own = nn.utils.parameters_to_vector(module.parameters())
     first = own.clone()
     broadcast([first], process_group)
@@ -355,11 +383,12 @@ from course.data.datasets import digits
 
 
 def train_digits(
-    device: torch.device, *, epochs: int = 20, batch_size: int = 64
+    device: torch.device, *, epochs: int = 10, batch_size: int = 64
 ) -> tuple[float, float]:
-    """Train a network on the digits; return its accuracy on held-out ones and the replicas' drift.
+    """Train a network on the digits; return its held-out accuracy and replica drift.
 
-    `batch_size` is the size over all ranks, so that the result does not depend on their number.
+    `batch_size` is the size over all ranks, so that their number hardly matters: it
+    rounds the batch to a multiple, and leaves an example or two out of each epoch.
     """
     images, labels = (tensor.to(device) for tensor in digits())
     held_out = 360
@@ -372,7 +401,8 @@ def train_digits(
     sampler = ShardedSampler(len(images) - held_out, world_size, rank)
     for epoch in range(epochs):
         sampler.set_epoch(epoch)
-        for batch in torch.tensor(list(sampler), device=device).split(batch_size // world_size):
+        shard = torch.tensor(list(sampler), device=device)
+        for batch in shard.split(batch_size // world_size):
             optimizer.zero_grad()
             nn.functional.cross_entropy(model(images[batch]), labels[batch]).backward()
             optimizer.step()
@@ -385,8 +415,9 @@ def train_digits(
 def main() -> None:
     """Train on every process that torchrun started; rank 0 reports."""
     cuda = torch.cuda.is_available()
-    device = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if cuda else torch.device("cpu")
+    device = torch.device("cpu")
     if cuda:
+        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if cuda else "gloo")
     accuracy, drift = train_digits(device)
@@ -396,5 +427,5 @@ def main() -> None:
     dist.destroy_process_group()
 
 
-if __name__ == "__main__":
+if __name__ == "__main__" and "RANK" in os.environ:  # by torchrun, not in a notebook
     main()

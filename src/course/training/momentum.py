@@ -1,4 +1,4 @@
-# From docs/1-training/momentum.md, which is its source: edit there.  [318e568f3a49]
+# From docs/1-training/momentum.md, which is its source: edit there.  [fddbddd7cd64]
 # %% one-curvature-at-a-time-1
 """Momentum: its theory on quadratics, and SGD with PyTorch's conventions."""
 
@@ -15,7 +15,8 @@ def heavy_ball_rate(
 ) -> Float[Tensor, "*shape"]:
     """Factor by which each step of the heavy ball shrinks the error, in the long run.
 
-    The larger modulus of the roots of ``z**2 - (1 + momentum - lr * curvature) * z + momentum``.
+    It is the larger modulus of the roots of
+    ``z**2 - (1 + momentum - lr * curvature) * z + momentum``.
 
     Parameters
     ----------
@@ -98,8 +99,8 @@ def sgd_step(
         grad = grad + weight_decay * param
     if not momentum:
         return param - lr * grad, None
-    # The first buffer is the whole gradient, also under dampening: there is nothing yet to average
-    # it with. It is a copy, because backward writes into the gradient's memory.
+    # The first buffer is the whole gradient, also under dampening: there is nothing yet to
+    # average it with. It is a copy, because backward writes into the gradient's memory.
     buf = grad.clone() if buf is None else momentum * buf + (1 - dampening) * grad
     step = grad + momentum * buf if nesterov else buf
     return param - lr * step, buf
@@ -127,13 +128,13 @@ class SGD(torch.optim.Optimizer):
     Raises
     ------
     ValueError
-        If ``lr``, ``momentum`` or ``weight_decay`` is negative, or if ``nesterov`` comes without
-        momentum or with dampening.
+        If ``lr``, ``momentum`` or ``weight_decay`` is negative, or if ``nesterov`` comes
+        without momentum or with dampening.
 
     References
     ----------
-    I. Sutskever, J. Martens, G. Dahl and G. Hinton, "On the importance of initialization and
-    momentum in deep learning", 2013, equations 1 to 4, with the learning rate outside.
+    I. Sutskever, J. Martens, G. Dahl and G. Hinton, "On the importance of initialization
+    and momentum in deep learning", 2013, equations 1 to 4, with the learning rate outside.
     """
 
     def __init__(
@@ -159,8 +160,10 @@ class SGD(torch.optim.Optimizer):
         super().__init__(params, defaults)
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """Update the parameters that have a gradient; return what ``closure`` returns, if given."""
+    def step(  # type: ignore[override]
+        self, closure: Callable[[], Tensor | float] | None = None
+    ) -> Tensor | float | None:
+        """Update the parameters that have a gradient; return the loss of ``closure``."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
