@@ -40,6 +40,7 @@ OUTPUT_LIMIT = 1_000_000  # bytes for each block; more is a runaway print
 MARK = b"\0--end of element--\0"  # in the output pipe, between what two elements write
 TIMEOUT = 60  # CPU seconds for each block, where it does not say
 PATIENCE = 3  # a block may take this many times its CPU budget by the clock: the machine may be busy
+CLOCK = 0.02  # seconds by which a file's time may lag behind the clock
 WRITE = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 CHANGES = {
     *("os.chmod", "os.link", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.symlink"),
@@ -627,7 +628,7 @@ class _Child:
         now = _listing(self.options.root)
         differing = {path for path, _ in now.items() ^ self.files.items()}
         # An earlier change is somebody's edit, not this block's; a file that is gone has no time.
-        changed = sorted(str(path) for path in differing if path not in now or now[path][0] >= since * 1e9)
+        changed = sorted(str(path) for path in differing if path not in now or now[path][0] >= (since - CLOCK) * 1e9)
         self.files = now
         if changed:
             raise PermissionError(
