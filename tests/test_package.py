@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -85,10 +86,26 @@ def test_records_are_fresh_and_name_no_place_of_the_machine(slug: str):
     assert str(ROOT) not in text and str(Path.home()) not in text
 
 
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package alone, as `pip install .` leaves it."""
+    folder = tmp_path_factory.mktemp("installed")
+    copied = tmp_path_factory.mktemp("source")
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, copied / name)
+    shutil.copytree(ROOT / "src", copied / "src", ignore=shutil.ignore_patterns("*.egg-info"))
+    command = [sys.executable, "-m", "pip", "install", "-qq", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*command, "--target", str(folder), str(copied)], check=True)
+    assert (folder / "course" / "py.typed").exists() and not (folder / "scripts").exists()
+    return folder
+
+
 @pytest.mark.parametrize("slug", COURSE.lessons)
-def test_each_notebook_runs_from_top_to_bottom_with_the_package_alone(slug: str, tmp_path: Path, monkeypatch):
+def test_each_notebook_runs_from_top_to_bottom_with_the_package_alone(
+    slug: str, tmp_path: Path, monkeypatch, installed: Path
+):
     """As a reader has it: the installed package, an empty folder, nothing of the engine."""
-    monkeypatch.setenv("PYTHONPATH", str(PACKAGE.parent))
+    monkeypatch.setenv("PYTHONPATH", str(installed))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     made = export.notebook(COURSE, COURSE.lessons[slug])
     NotebookClient(made, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
