@@ -130,6 +130,7 @@ class Preview:
             result.element = element
         self.results = kept
         self.save()
+        self.unsaved = first == len(lesson.elements)  # nothing to run, yet lines and ids may have moved
 
     def first_change(self, lesson: Lesson) -> int:
         """The place of the first element that is not as it was when it ran."""

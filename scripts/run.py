@@ -67,7 +67,7 @@ class Options:
     root: Path
     typecheck: bool = False  # check every jaxtyping annotation as it is used
     data: dict[str, dict[str, str]] = field(default_factory=dict)  # filled: lesson → file read → SHA-256
-    guard: bool = True  # refuse writes to the repository
+    guard: bool = True  # look for files of the repository that child processes changed
 
 
 def preload(root: Path) -> None:
@@ -421,7 +421,7 @@ class _Child:
         self.show_source()
         if self.options.guard:
             self.files = _listing(self.options.root)
-            sys.addaudithook(self.audit)
+        sys.addaudithook(self.audit)
 
     def show_source(self) -> None:
         """Let tracebacks and `inspect.getsource` find the code under the Markdown's own lines."""

@@ -283,7 +283,7 @@ def test_a_block_that_ends_its_process_or_floods_ends_its_lesson(blocks, code, m
 def test_a_block_that_hangs_is_ended_and_its_place_shown(blocks, code):
     start = time.monotonic()
     results = blocks(f"```python timeout=1\n{code}\n```\n{AFTER}")
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < 60  # not for ever
     assert statuses(results) == ["failed", "blocked"]
     assert "timeout of 1 CPU seconds" in results[0].error
     last = LINES + 1 + code.count("\n") + 1
@@ -325,12 +325,15 @@ def test_a_block_may_write_beside_itself(blocks):
     assert texts(result) == "y\n"
 
 
-def test_lessons_run_side_by_side_and_a_bad_one_stops_no_other(scratch: Scratch):
+def test_lessons_run_side_by_side_and_a_bad_one_stops_no_other(scratch: Scratch, tmp_path_factory):
+    sign = str(tmp_path_factory.mktemp("sign") / "here")
     scratch.page("0-one/first", "```python\nimport os; os._exit(1)\n```\n")
-    for slug in ("0-one/second", "1-two/third"):
-        scratch.page(slug, "```python\nimport time; time.sleep(0.5)\n```\n")
+    scratch.page(
+        "0-one/second",
+        f"```python timeout=20\nimport os, time\nwhile not os.path.exists({sign!r}): time.sleep(0.1)\n```\n",
+    )
+    scratch.page("1-two/third", f"```python\nopen({sign!r}, 'w').close()\n```\n")
     course = scratch.load()
-    start = time.monotonic()
     run.preload(scratch.root)
     results = list(run.run(course.lessons.values(), run.Options(scratch.root), jobs=3))
     assert {(lesson.slug, result.status) for lesson, result in results if result} == {
@@ -339,7 +342,6 @@ def test_lessons_run_side_by_side_and_a_bad_one_stops_no_other(scratch: Scratch)
         ("1-two/third", "passed"),
     }
     assert sorted(lesson.slug for lesson, result in results if result is None) == sorted(course.lessons)
-    assert time.monotonic() - start < 5
 
 
 def test_each_lesson_starts_from_the_same_seeds_and_nothing_else(scratch: Scratch):
