@@ -19,9 +19,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from scripts.child import data_folders
 from scripts.course import Course
 from scripts.parse import Block, Element, Lesson
-from scripts.run import Result, data_folders
+from scripts.run import Result
 
 FORMAT = 1
 RUN_KEYS = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import os
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import yaml
 
 from scripts import export, katex, record
 from scripts.course import Course
-from scripts.parse import Block, Inline, Lesson
+from scripts.parse import Block, Element, Inline, Lesson
 
 NEEDS = {"cuda": "a CUDA GPU", "shakespeare": "the text of tiny Shakespeare"}
 LESSONS = "<!-- lessons -->"  # where a page wants the list of the lessons
@@ -131,10 +132,15 @@ class Weaver:
         return f"{ticks}{{{' '.join(keys)}}}\n{block.code}{ticks}\n"
 
     def outputs(self, block: Block) -> str:
-        entry = self.entries.get(block.id)
-        if not entry or entry["code"] != record.element_digest(block):
-            return ""
-        return "".join(f"\n{self.output(output, block)}" for output in entry["outputs"])
+        return "".join(f"\n{self.output(output, block)}" for output in self.recorded(block))
+
+    def recorded(self, element: Element) -> list[dict[str, str]]:
+        """What the record holds for an element, if for this code of it."""
+        entry = self.entries.get(element.id)
+        outputs: list[dict[str, str]] = []
+        if entry and entry["code"] == record.element_digest(element):
+            outputs = entry["outputs"]
+        return outputs
 
     def needs_line(self, block: Block) -> str:
         """What the block needs, and where its output was recorded: above the block, which stays one with its output."""
@@ -167,10 +173,7 @@ class Weaver:
         return f"{ticks}{{{classes}}}\n{value}{ending}{ticks}\n"
 
     def value(self, inline: Inline) -> str:
-        entry = self.entries.get(inline.id)
-        if entry and entry["outputs"]:
-            return entry["outputs"][0].get("value", "—")
-        return "—"
+        return "".join(output.get("value", "—") for output in self.recorded(inline)) or "—"
 
 
 def _lower_first(text: str) -> str:
@@ -210,8 +213,6 @@ def navigation(course: Course) -> list[Any]:
 
 def weave_to(course: Course, folder: Path) -> int:
     """Write the woven site source to a folder, with an `mkdocs.yml` that needs no hook; return the page count."""
-    import shutil
-
     docs = folder / "docs"
     shutil.copytree(course.root / "docs", docs, ignore=shutil.ignore_patterns("record.json"))
     for page in course.pages.values():
@@ -224,7 +225,8 @@ def weave_to(course: Course, folder: Path) -> int:
         (docs / name).parent.mkdir(parents=True, exist_ok=True)
         (docs / name).write_bytes(content)
     settings = yaml.load((course.root / "mkdocs.yml").read_text(), Loader=_Tagged)
-    settings.pop("hooks", None)
+    for key in ("hooks", "watch"):
+        settings.pop(key, None)
     if custom := settings.get("theme", {}).get("custom_dir"):
         shutil.copytree(course.root / custom, folder / custom, dirs_exist_ok=True)
     settings["nav"] = navigation(course)

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import nbformat
 
-from scripts import export, run
+from scripts import child, export, run
 from scripts.course import ROOT, Course, load
 from scripts.parse import Block, Lesson
 from tests.conftest import FRONT, Scratch
@@ -167,7 +167,7 @@ def run_plainly(lesson: Lesson) -> None:
     sys.modules[name] = module
     parts: dict[str, dict[str, Block]] = {}
     for block in lesson.blocks:
-        if "needs" in block.keys and not run.available(block.keys["needs"]):
+        if "needs" in block.keys and not child.available(block.keys["needs"]):
             continue
         codes = [block]
         if block.role:

@@ -39,6 +39,7 @@ class Scratch:
         self.root = root
         (root / "curriculum.yml").write_text(CURRICULUM)
         (root / "src" / "course").mkdir(parents=True)
+        (root / "src" / "course" / "__init__.py").touch()  # a package proper comes before an installed one
         (root / "docs").mkdir()
 
     def page(self, slug: str, body: str) -> Path:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts import record, run, tangle
+from scripts import child, record, run, tangle
 from tests.conftest import Scratch
 
 OWNER = """\
@@ -172,7 +172,7 @@ def test_a_skipped_block_keeps_what_was_recorded_elsewhere(scratch: Scratch, mon
         "0-one/first",
         '```python needs="cuda"\nprint("on a GPU")\n```\n\n```python\nprint("here")\n```\n',
     )
-    monkeypatch.setattr(run, "available", lambda needs: True)
+    monkeypatch.setattr(child, "available", lambda needs: True)
     monkeypatch.setattr(
         record, "provenance", lambda device="cpu": {"python": "", "torch": "", "device": device, "date": ""}
     )
@@ -292,6 +292,7 @@ def test_interrupting_shows_where_the_block_is(four: Scratch):
         stderr=subprocess.PIPE,
         text=True,
         process_group=0,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background ignores it
     )
     while not begun.exists():
         time.sleep(0.1)
