@@ -87,7 +87,7 @@ class Child:
         import numpy
         import torch
 
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)
         self.stack_file = open(self.scratch / "stack", "w")  # noqa: SIM115 (open as long as the process)
         faulthandler.enable(self.stack_file)
@@ -228,25 +228,31 @@ class Child:
         }
 
     def prove(self, block: Block) -> dict[str, Any]:
-        """Run a part of an exercise in a fork, with what it must fail or pass beside it."""
+        """Run a part of an exercise in a fork, and the check with it: a solution passes, all else must fail."""
         parts = self.lesson.parts_of(block.keys[block.role])  # type: ignore[index]
-        check = parts["check"]
-        place = f"{self.lesson.path}:{block.line}"
         if block.role == "exercise":
-            return self.attempt([block])
+            return self.in_fork(lambda: self.attempt(block), block)
         if block.role == "solution":
-            return self.attempt([block, check])
+            return self.in_fork(lambda: self.attempt(block, parts["check"]), block)
         given = parts["exercise"] if block.role == "check" else block
-        sound = self.attempt([given], quiet=True)
+        return self.in_fork(lambda: self.must_fail(given, parts["check"], block), block, quiet=True)
+
+    def attempt(self, *blocks: Block) -> dict[str, Any]:
+        return self.guarded(lambda: [piece for block in blocks for piece in self.execute(block)], blocks[-1])
+
+    def must_fail(self, given: Block, check: Block, block: Block) -> dict[str, Any]:
+        """The answer runs by itself, and the check rejects it."""
+        sound = self.attempt(given)
         if sound["status"] == "failed":
             return sound
-        if self.attempt([given, check], quiet=True)["status"] == "failed":
+        if self.attempt(check)["status"] == "failed":
             return {"status": "passed"}
         what = "the starter" if block.role == "check" else "this wrong answer"
+        place = f"{self.lesson.path}:{block.line}"
         return {"status": "failed", "error": f"{place}: the check passes with {what}; it must fail"}
 
-    def attempt(self, blocks: list[Block], *, quiet: bool = False) -> dict[str, Any]:
-        """Execute blocks in a fork of the namespace; the outcome comes back through a pipe."""
+    def in_fork(self, action: Callable[[], dict[str, Any]], block: Block, *, quiet: bool = False) -> dict[str, Any]:
+        """The outcome of an action in a fork of this process, which stays as it is."""
         read, write = os.pipe()
         pid = os.fork()
         if pid == 0:
@@ -255,8 +261,7 @@ class Child:
                 null = os.open(os.devnull, os.O_WRONLY)
                 os.dup2(null, 1)
                 os.dup2(null, 2)
-            last = blocks[-1]
-            outcome = self.guarded(lambda: [piece for block in blocks for piece in self.execute(block)], last)
+            outcome = action()
             with open(write, "w") as pipe:
                 json.dump(outcome, pipe)
             os._exit(0)
@@ -266,7 +271,7 @@ class Child:
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         if text:
             return dict(json.loads(text))
-        place = f"{self.lesson.path}:{blocks[0].line}"
+        place = f"{self.lesson.path}:{block.line}"
         return {"status": "failed", "error": f"{place}: its process ended with status {status}"}
 
     def execute(self, block: Block) -> list[dict[str, str]]:

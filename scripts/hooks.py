@@ -6,12 +6,10 @@ With `COURSE_LESSON` set (see `scripts.live`), only that lesson is built, from i
 from __future__ import annotations
 
 import html as htmllib
-import json
 import os
 import re
 import sys
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -21,7 +19,7 @@ from mkdocs.plugins import get_plugin_logger
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
-from scripts import export, figures, katex, weave
+from scripts import export, figures, katex, record, weave
 from scripts.course import ROOT, Course, load
 from scripts.parse import Lesson, LessonError
 
@@ -112,15 +110,9 @@ def line_of(tex: str, page: Page) -> int:
     return text[: max(text.find(first), 0)].count("\n") + 1
 
 
-def draft() -> dict[str, Any] | None:
+def draft() -> record.Record | None:
     """The record of the preview's run, which may be under way."""
-    if not only:
-        return None
-    try:
-        made: dict[str, Any] = json.loads((draft_folder() / "record.json").read_text())
-        return made
-    except OSError:
-        return None
+    return record.read(draft_folder()) if only else None
 
 
 def draft_figures() -> dict[str, str]:

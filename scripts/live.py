@@ -185,7 +185,9 @@ class Preview:
 
 
 def serve(slug: str, address: str) -> None:
-    """Preview until Ctrl-C."""
+    """Preview until Ctrl-C, or until a signal asks for the end: what was started ends with it."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: sys.exit(0))
     preview = Preview(slug)
     preview.look()
     command = [

@@ -125,8 +125,12 @@ def folder(lesson: Lesson, root: Path) -> Path:
 
 
 def load(lesson: Lesson, root: Path) -> Record | None:
-    """The record of a lesson, or None. A record that cannot be read counts as none."""
-    place = folder(lesson, root)
+    """The record of a lesson, or None."""
+    return read(folder(lesson, root))
+
+
+def read(place: Path) -> Record | None:
+    """The record in a folder. One that is missing, cut off or of another format counts as none."""
     recover(place)
     try:
         record: Record = json.loads((place / "record.json").read_text())

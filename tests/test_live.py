@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 
+import psutil
 import pytest
 
 from scripts import record
@@ -144,3 +148,22 @@ def test_an_edit_while_a_block_runs_starts_again_from_there(preview: Preview):
     edit(preview, "time.sleep(30)", "print('awake')")
     settle(preview)
     assert outputs(preview)[-1] == "third 3\nawake\n"
+
+
+def test_ending_the_preview_leaves_no_process_behind(scratch: Scratch):
+    scratch.page("0-one/first", "```python\nprint(1)\n```\n")
+    scratch.with_engine()
+    command = subprocess.Popen(
+        [sys.executable, "-m", "scripts", "lesson", "0-one/first", "--address", "127.0.0.1:0"],
+        cwd=scratch.root,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    while not (scratch.root / "docs/records/0-one/first/record.json").exists():
+        time.sleep(0.1)
+    started = psutil.Process(command.pid).children(recursive=True)
+    assert len(started) >= 2  # the site's server, and the lesson's process
+    command.terminate()
+    command.wait(timeout=30)
+    _, alive = psutil.wait_procs(started, timeout=10)
+    assert [process for process in alive if process.status() != psutil.STATUS_ZOMBIE] == []
