@@ -120,12 +120,12 @@ def record_(arguments: argparse.Namespace) -> int:
                 print(f"\n{result.error}\n", file=sys.stderr, flush=True)
             continue
         ended += 1
-        say(lesson, own, ended, len(lessons))
         if any(one.status in ("failed", "blocked") for one in own.values()):
             bad.append(lesson.path)
         elif arguments.write:
             files = record.build(lesson, list(own.values()), ROOT, options.data[lesson.path])
             record.write(record.folder(lesson, ROOT), files)
+        say(lesson, own, ended, len(lessons))
     slowest(results)
     if bad:
         print(f"failed: {', '.join(bad)}; their records stay as they were", file=sys.stderr)
