@@ -47,7 +47,6 @@ class Live(run.Running):
         while self.control.poll(0.05):
             self.control.recv()  # what the ended run still said
         self.lesson, self.elements, self.at, self.idle = lesson, lesson.elements, at, False
-        self.limit = len(lesson.elements)
         self.begin()
         self.tip = self.checkpoints[at]
         self.orders[at].send(lesson)

@@ -241,7 +241,7 @@ class _Scanner:
                 if comment and match and _language(match["info"]) in PYTHON_NAMES:
                     raise self.fault(number, "Python in an HTML comment never runs; delete it")
                 comment = _comment_open(line, comment)
-                self.read_prose(lines[at], number)
+                self.read_prose(lines[at])
                 at += 1
                 continue
             at = self.read_fence(lines, at, number, match)
@@ -251,7 +251,7 @@ class _Scanner:
     def fault(self, line: int, message: str) -> LessonError:
         return LessonError(self.path, line, message)
 
-    def read_prose(self, line: str, number: int) -> None:
+    def read_prose(self, line: str) -> None:
         self.prose.append(line)
         text = line.strip()
         if not text:
@@ -271,7 +271,7 @@ class _Scanner:
         if fence[0] == "`" and "`" in info:
             if python:
                 raise self.fault(number, "a one-line fence is inline code; put the code on lines of its own")
-            self.read_prose(lines[at], number)
+            self.read_prose(lines[at])
             return at + 1
         end = self.closing(lines, at, match)
         if end is None:

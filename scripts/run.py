@@ -117,7 +117,7 @@ class Running:
     """A lesson under way, as its parent sees it."""
 
     def __init__(self, lesson: Lesson, options: Options, limit: int, orders: list[Any] | None = None) -> None:
-        self.lesson, self.options, self.limit = lesson, options, limit
+        self.lesson, self.options = lesson, options
         self.elements = lesson.elements[:limit]
         self.scratch = Path(tempfile.mkdtemp(prefix="course-"))
         self.control, control = Pipe(duplex=False)

@@ -35,14 +35,13 @@ class Weaver:
         self.record = draft or record.load(lesson, course.root)
         self.stale = [] if draft else record.why(course, lesson)
         self.entries = {entry["id"]: entry for entry in (self.record or {"elements": []})["elements"]}
-        self.key = record.run_key(lesson, course.root)
         self.figures = 0
 
     def page(self) -> str:
         """The whole page: front matter, title, header line, objectives, and the woven parts."""
+        head, *parts = self.lesson.parts if self.lesson.front else ("", *self.lesson.parts)
         if not self.lesson.is_lesson:
-            return f"{self.notice()}{''.join(map(self.part, self.lesson.parts))}"
-        _, *parts = self.lesson.parts
+            return f"{head}{self.notice()}{''.join(map(self.part, parts))}"
         front = yaml.safe_dump(
             {"title": self.lesson.title, "description": self.lesson.front["description"]},
             allow_unicode=True,
@@ -148,7 +147,11 @@ class Weaver:
         run = self.entries.get(block.id, {}).get("run")
         if not run:
             return f'!!! needs "Needs {NEEDS[needs]}; no output is recorded yet"\n\n'
-        old = "" if run["key"] == self.key else ", with an earlier version of this page"
+        old = (
+            ""
+            if run["key"] == record.run_key(self.lesson, self.course.root)
+            else ", with an earlier version of this page"
+        )
         return (
             f'!!! needs "Needs {NEEDS[needs]}. Recorded on {short_device(run["device"])}, '
             f'torch {run["torch"]}, {run["date"]}{old}"\n\n'

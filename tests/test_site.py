@@ -123,6 +123,13 @@ def test_a_stale_or_missing_record_is_shown_plainly(page: Scratch):
     assert '!!! stale "The outputs on this page are missing"' in woven(page, "0-one/second")
 
 
+def test_a_stale_page_keeps_its_front_matter_first(page: Scratch):
+    (page.root / "docs" / "index.md").write_text("---\nhide: [toc]\n---\n\n# Home\n\n```python\nprint(1)\n```\n")
+    course = page.load()
+    text = weave.Weaver(course, course.pages["index"]).page()
+    assert text.startswith("---\nhide: [toc]\n---\n") and "!!! stale" in text
+
+
 def test_the_site_builds_with_outputs_formulas_and_downloads(page: Scratch):
     page.page("0-one/second", "Text.\n").write_text(
         FRONT.format(title="Second").replace("prerequisites: []", "prerequisites: [0-one/first, 1-two/third]")
