@@ -34,14 +34,20 @@ LAYERS = [
 
 @dataclass(frozen=True)
 class Stage:
+    """A stage of the curriculum; `lessons` maps each slug to its planned title, in reading order."""
+
     folder: str
     title: str
-    lessons: list[str]
+    lessons: dict[str, str]
 
     @property
     def name(self) -> str:
         """The stage's own number or letter."""
         return self.folder.split("-")[0].upper()
+
+    @property
+    def slugs(self) -> list[str]:
+        return [f"{self.folder}/{name}" for name in self.lessons]
 
 
 @dataclass(frozen=True)
@@ -56,11 +62,13 @@ class Course:
     @functools.cached_property
     def numbers(self) -> dict[str, str]:
         """The number of every slug, written or not: `1-training/momentum` is 1.2."""
-        return {
-            f"{stage.folder}/{slug}": f"{stage.name}.{place}"
-            for stage in self.stages
-            for place, slug in enumerate(stage.lessons, 1)
-        }
+        return {slug: f"{stage.name}.{place}" for stage in self.stages for place, slug in enumerate(stage.slugs, 1)}
+
+    @functools.cached_property
+    def titles(self) -> dict[str, str]:
+        """The title of every slug, written or not."""
+        planned = {f"{stage.folder}/{name}": title for stage in self.stages for name, title in stage.lessons.items()}
+        return planned | {slug: lesson.title for slug, lesson in self.lessons.items()}
 
     @functools.cached_property
     def owners(self) -> dict[str, Lesson]:
@@ -106,7 +114,25 @@ def read_text(path: Path) -> str:
 
 
 def read_stages(root: Path) -> list[Stage]:
-    return [Stage(**stage) for stage in yaml.safe_load((root / "curriculum.yml").read_text())]
+    """Read `curriculum.yml`, or raise a `LessonError` with its line."""
+    try:
+        return [
+            Stage(stage["folder"], stage["title"], dict(map(_planned, stage["lessons"])))
+            for stage in yaml.safe_load(read_text(root / "curriculum.yml"))
+        ]
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        raise LessonError("curriculum.yml", mark.line + 1 if mark else 1, f"not YAML: {error}") from None
+    except (AttributeError, KeyError, TypeError) as error:
+        message = f"a stage has a folder, a title and a list of lessons, each `slug` or `slug: Title`; found {error}"
+        raise LessonError("curriculum.yml", 1, message) from None
+
+
+def _planned(entry: str | dict[str, str]) -> tuple[str, str]:
+    """A lesson of the curriculum, `slug` or `slug: Title`, as its slug and title."""
+    if isinstance(entry, dict):
+        return next(iter(entry.items()))
+    return entry, entry.replace("-", " ").capitalize()
 
 
 def load(root: Path = ROOT) -> Course:
@@ -118,7 +144,7 @@ def load(root: Path = ROOT) -> Course:
         At the first page that is malformed, or that the curriculum does not list.
     """
     stages = read_stages(root)
-    order = {f"{stage.folder}/{slug}": None for stage in stages for slug in stage.lessons}
+    order = {slug: None for stage in stages for slug in stage.slugs}
     lessons: dict[str, Lesson] = {}
     others: dict[str, Lesson] = {}
     for path in sorted((root / "docs").rglob("*.md")):
