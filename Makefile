@@ -6,7 +6,7 @@ export NO_MKDOCS_2_WARNING := 1
 export DISABLE_MKDOCS_2_WARNING := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test check site lesson record new why tangle bench clean
+.PHONY: help setup serve test check site offline lesson record new why tangle bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## ?(.*)/  make \1\t\2/' | expand -t 18
@@ -40,6 +40,9 @@ check: .venv/ready  ## style, types, sync, freshness, links; runs no lesson
 
 site: .venv/ready  ## build the site to site/, in strict mode
 	$(BIN)/mkdocs build --strict
+
+offline: .venv/ready  ## build the site to site/ as files that open without a server, from a USB stick for instance
+	OFFLINE=true $(BIN)/mkdocs build --strict
 
 lesson: .venv/ready  ## preview a lesson as you write it: make lesson L=1-training/momentum
 	$(RUN) lesson $(L)

@@ -10,7 +10,7 @@ from typing import Any
 import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from scripts import record
+from scripts import record, stages
 from scripts.course import Course
 from scripts.parse import Block, Inline, Lesson
 
@@ -54,14 +54,14 @@ def notebook(course: Course, lesson: Lesson) -> nbformat.NotebookNode:
             prose += values.get(part.id, "—") if isinstance(part, Inline) else part
             continue
         if prose.strip():
-            cells.append(new_markdown_cell(_plain(prose)))
+            cells.append(new_markdown_cell(_plain(stages.named(prose, course, lesson.slug))))
         prose = ""
         if part.role == "solution":
             endings += _solution(lesson, part)
         elif part.role != "wrong":
             cells.append(_cell(part))
     if prose.strip():
-        cells.append(new_markdown_cell(_plain(prose)))
+        cells.append(new_markdown_cell(_plain(stages.named(prose, course, lesson.slug))))
     if endings:
         cells += [new_markdown_cell("## Solutions"), *endings]
     for number, cell in enumerate(cells):
@@ -70,10 +70,21 @@ def notebook(course: Course, lesson: Lesson) -> nbformat.NotebookNode:
     return new_notebook(cells=cells, metadata={"kernelspec": kernel, "language_info": {"name": "python"}})
 
 
+def repository() -> str:
+    """The address of the repository, such as https://github.com/owner/name, where it is known."""
+    return os.environ.get("COURSE_REPOSITORY", "").removesuffix("/")
+
+
+def colab(path: str) -> str:
+    """Where Colab opens a notebook of the published site, which is the branch `gh-pages`."""
+    name = repository().removeprefix("https://github.com/")
+    known = name and name != repository()
+    return f"https://colab.research.google.com/github/{name}/blob/gh-pages/{path}" if known else ""
+
+
 def _install() -> str:
     """The cell that installs the package, where the address of the repository is known."""
-    repository = os.environ.get("COURSE_REPOSITORY")
-    return INSTALL.format(repository=repository) if repository else ""
+    return INSTALL.format(repository=repository()) if repository() else ""
 
 
 def _intro(course: Course, lesson: Lesson) -> str:

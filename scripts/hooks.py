@@ -19,7 +19,7 @@ from mkdocs.plugins import get_plugin_logger
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
-from scripts import export, figures, katex, record, weave
+from scripts import export, figures, katex, record, stages, weave
 from scripts.course import ROOT, Course, load
 from scripts.parse import Lesson, LessonError
 
@@ -40,6 +40,11 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     config.nav = weave.navigation(course)
     if only:
         config.nav = [f"{only}.md"]
+    if repository := export.repository():
+        config.repo_url, config.repo_name, config.edit_uri = repository, "Repository", "edit/main/docs/"
+    if not config.use_directory_urls:  # a site that is opened from a disk: its pages cannot fetch one another
+        config.extra["polyfills"] = ["assets/iframe-worker.js"]
+        config.theme["features"].remove("navigation.instant")
     return config
 
 
@@ -72,7 +77,7 @@ def on_page_read_source(page: Page, config: MkDocsConfig) -> str | None:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    return markdown.replace(weave.LESSONS, weave.lesson_list(course))
+    return stages.fill(markdown, course, page.file.src_uri.removesuffix(".md"))
 
 
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:

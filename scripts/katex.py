@@ -159,7 +159,8 @@ def assets(modules: Path) -> dict[str, bytes]:
         files[f"assets/katex/fonts/{font.name}"] = font.read_bytes()
     for path, source in _FONTS.items():
         files[path] = (modules / source).read_bytes()
-    for folder in [modules / "katex", *sorted((modules / "@fontsource-variable").iterdir())]:
+    files["assets/iframe-worker.js"] = (modules / "iframe-worker" / "shim" / "index.js").read_bytes()
+    for folder in [modules / "katex", *sorted((modules / "@fontsource-variable").iterdir()), modules / "iframe-worker"]:
         files[f"assets/fonts/LICENSE-{folder.name}.txt"] = (folder / "LICENSE").read_bytes()
     return files
 

@@ -11,12 +11,12 @@ from typing import Any
 
 import yaml
 
-from scripts import export, katex, record
+from scripts import export, katex, record, stages
 from scripts.course import Course
 from scripts.parse import Block, Element, Inline, Lesson
 
 NEEDS = {"cuda": "a CUDA GPU", "shakespeare": "the text of tiny Shakespeare"}
-LESSONS = "<!-- lessons -->"  # where a page wants the list of the lessons
+ARXIV = re.compile(r"(?<!\[)\barXiv[ :](\d{4}\.\d{4,5})\b")
 TITLES = {"exercise": "Your turn", "check": "Check"}
 FOLDS = {"solution": "Solution", "wrong": "An answer that the check rejects"}
 
@@ -52,7 +52,7 @@ class Weaver:
 
     def header(self) -> str:
         """What the reader wants to know before the first line."""
-        facts = []
+        facts = [f"Lesson {self.course.numbers[self.lesson.slug]}"]
         if self.record:
             run = self.record["run"]
             facts.append(
@@ -60,31 +60,25 @@ class Weaver:
                 f'torch {run["torch"]}, {run["date"]}">{record.cpu_seconds(self.record):.0f} CPU seconds '
                 f"on {html.escape(short_device(run['device']))}</span>"
             )
-        for module in self.lesson.modules:
-            facts.append(f'<code class="module">{module}</code>')
-        if needed := self.prerequisites():
-            facts.append(f"<span>after {needed}</span>")
-        name = Path(self.lesson.slug).name
-        facts += [
-            f'<a href="../{name}.ipynb" download>notebook</a>',
-            f'<a href="../{name}.py" download>script</a>',
-        ]
+        facts += [f'<code class="module">{module}</code>' for module in self.lesson.modules]
+        lines = [f"{' '.join(facts)}\n{{ .lesson-meta }}"]
+        slugs = self.lesson.front["prerequisites"]
+        if needed := ", ".join(stages.link(self.course, slug, self.lesson.slug) for slug in slugs):
+            lines.append(f"After {needed}\n{{ .lesson-meta }}")
+        lines.append(f"{self.downloads()}\n{{ .lesson-downloads }}")
         aims = "\n".join(f"- {aim}" for aim in self.lesson.front["objectives"])
-        return (
-            f'<p class="lesson-meta">{" ".join(facts)}</p>\n\n'
-            f'<div class="lesson-objectives" markdown>\n\nYou will be able to\n\n{aims}\n\n</div>\n\n'
+        lines.append(
+            f'<div class="lesson-objectives" markdown>\n\nYou will be able to\n\n{aims}\n\n</div>',
         )
+        return "\n\n".join(lines) + "\n\n"
 
-    def prerequisites(self) -> str:
-        links = []
-        for slug in self.lesson.front["prerequisites"]:
-            number = self.course.numbers[slug]
-            if lesson := self.course.lessons.get(slug):
-                href = os.path.relpath(slug, Path(self.lesson.slug)) + "/"
-                links.append(f'<a href="{href}">{number} {html.escape(lesson.title)}</a>')
-            else:
-                links.append(f"{number} {Path(slug).name.replace('-', ' ')}")
-        return ", ".join(links)
+    def downloads(self) -> str:
+        """Links to the lesson as a notebook and as a script, and to Colab where the repository's address is known."""
+        name = Path(self.lesson.slug).name
+        links = [f"[Notebook]({name}.ipynb){{ .download download }}", f"[Script]({name}.py){{ .download download }}"]
+        if address := export.colab(f"{self.lesson.slug}.ipynb"):
+            links.append(f"[Open in Colab]({address}){{ .colab }}")
+        return " ".join(links)
 
     def notice(self) -> str:
         if not self.stale:
@@ -98,7 +92,7 @@ class Weaver:
 
     def part(self, part: str | Block | Inline) -> str:
         if isinstance(part, str):
-            return part
+            return ARXIV.sub(r"[arXiv \1](https://arxiv.org/abs/\1)", part)
         if isinstance(part, Inline):
             return self.value(part)
         woven = self.fence(part) if self.folded(part) is None else ""
@@ -200,15 +194,14 @@ def _indented(text: str, indent: str) -> str:
 
 
 def navigation(course: Course) -> list[Any]:
-    """The site's navigation: home, then the stages that have lessons."""
+    """The site's navigation: home, then the stages that have a page of their own or lessons."""
     nav: list[Any] = [{"Home": "index.md"}]
     for stage in course.stages:
         pages: list[Any] = []
         if (course.root / "docs" / stage.folder / "index.md").exists():
             pages.append(f"{stage.folder}/index.md")
-        for slug, lesson in course.lessons.items():
-            if slug.startswith(f"{stage.folder}/"):
-                pages.append({f"{course.numbers[slug]} {lesson.title}": f"{slug}.md"})
+        written = [slug for slug in stage.slugs if slug in course.lessons]
+        pages += [{f"{course.numbers[slug]} {course.titles[slug]}": f"{slug}.md"} for slug in written]
         if pages:
             nav.append({stage.title: pages})
     return nav
@@ -218,9 +211,10 @@ def weave_to(course: Course, folder: Path) -> int:
     """Write the woven site source to a folder, with an `mkdocs.yml` that needs no hook; return the page count."""
     docs = folder / "docs"
     shutil.copytree(course.root / "docs", docs, ignore=shutil.ignore_patterns("record.json"))
-    for page in course.pages.values():
-        text = Weaver(course, page).page().replace(LESSONS, lesson_list(course))
-        (docs / f"{page.slug}.md").write_text(text)
+    for path in docs.rglob("*.md"):
+        slug = path.relative_to(docs).as_posix().removesuffix(".md")
+        text = Weaver(course, course.pages[slug]).page() if slug in course.pages else path.read_text()
+        path.write_text(stages.fill(text, course, slug))
     for lesson in course.lessons.values():
         for suffix, text in export.exports(course, lesson).items():
             (docs / f"{lesson.slug}{suffix}").write_text(text)
@@ -253,19 +247,11 @@ def _keep_tag(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> Any:
     return _Tag(node.tag)
 
 
+def _default(loader: yaml.SafeLoader, node: Any) -> Any:
+    """The default of a setting that the environment may give: `!ENV [NAME, default]`."""
+    return loader.construct_sequence(node)[-1]
+
+
 _Tagged.add_multi_constructor("tag:yaml.org,2002:python/", _keep_tag)
-_Tagged.add_multi_constructor("!", lambda loader, suffix, node: "")
+_Tagged.add_constructor("!ENV", _default)
 _TaggedDumper.add_representer(_Tag, lambda dumper, tag: dumper.represent_scalar(str(tag), ""))
-
-
-def lesson_list(course: Course) -> str:
-    """The written lessons, as Markdown, for the home page."""
-    items = []
-    for stage in course.stages:
-        lessons = [(slug, lesson) for slug, lesson in course.lessons.items() if slug.startswith(f"{stage.folder}/")]
-        if lessons:
-            items += [
-                f"- [{course.numbers[slug]} {lesson.title}]({slug}.md)\n    {lesson.front['description']}"
-                for slug, lesson in lessons
-            ]
-    return "\n".join(items) + "\n"

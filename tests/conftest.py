@@ -73,7 +73,7 @@ class Scratch:
             shutil.copy(ENGINE / name, self.root / name)
         shutil.copytree(ENGINE / "docs" / "assets", self.root / "docs" / "assets")
         (self.root / "node_modules").symlink_to(ENGINE / "node_modules")
-        (self.root / "docs" / "index.md").write_text("# Home\n\n<!-- lessons -->\n")
+        (self.root / "docs" / "index.md").write_text("# Home\n\n<!-- stages -->\n")
         return self
 
     def command(self, *words: str) -> subprocess.CompletedProcess[str]:

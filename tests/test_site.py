@@ -147,8 +147,8 @@ def test_the_site_builds_with_outputs_formulas_and_downloads(page: Scratch):
     nbformat.validate(notebook)
     assert (site / "0-one/first.py").exists()
     second = (site / "0-one/second/index.html").read_text()
-    assert 'href="../first/"' in second and "1.1 third" in second
-    assert "First" in (site / "index.html").read_text()
+    assert 'href="../first/"' in second and "1.1 Third" in second
+    assert "2 lessons, none written" in (site / "index.html").read_text()
 
 
 def test_no_page_asks_another_host_for_anything(page: Scratch):
@@ -234,6 +234,39 @@ def test_exports_are_the_same_bytes_each_time(page: Scratch):
     lesson = course.lessons["0-one/first"]
     assert export.exports(course, lesson) == export.exports(course, lesson)
     json.loads(export.exports(course, lesson)[".ipynb"])
+
+
+def test_papers_on_arxiv_are_linked_once(scratch: Scratch):
+    page = scratch.page(
+        "0-one/first", "See arXiv 1706.03762, or [arXiv 2205.14135](https://arxiv.org/abs/2205.14135).\n"
+    )
+    assert page.exists()
+    text = woven(scratch)
+    assert "[arXiv 1706.03762](https://arxiv.org/abs/1706.03762), or" in text
+    assert text.count("abs/2205.14135") == 1
+
+
+def test_links_to_repository_and_colab_are_there_where_the_address_is_known(page: Scratch, monkeypatch):
+    assert "Colab" not in woven(page)
+    monkeypatch.setenv("COURSE_REPOSITORY", "https://github.com/owner/name/")
+    assert "(https://colab.research.google.com/github/owner/name/blob/gh-pages/0-one/first.ipynb)" in woven(page)
+    page.with_engine().command("mkdocs", "build", "--strict")
+    html = (page.root / "site/0-one/first/index.html").read_text()
+    assert 'href="https://github.com/owner/name/edit/main/docs/0-one/first.md"' in html
+    assert 'data-md-component="source"' not in html  # it would ask another host
+    monkeypatch.setenv("COURSE_REPOSITORY", "https://example.org/owner/name")
+    assert "Colab" not in woven(page)
+
+
+def test_the_site_for_a_disk_links_files_and_brings_its_own_search_shim(page: Scratch, monkeypatch):
+    monkeypatch.setenv("OFFLINE", "true")
+    done = page.with_engine().command("mkdocs", "build", "--strict")
+    assert done.returncode == 0, done.stderr
+    html = (page.root / "site/0-one/first.html").read_text()
+    assert 'href="first.ipynb"' in html and 'src="../assets/iframe-worker.js"' in html and "unpkg" not in html
+    assert (page.root / "site/search/search_index.js").exists() and (
+        page.root / "site/assets/iframe-worker.js"
+    ).exists()
 
 
 def test_devices_are_named_short():
