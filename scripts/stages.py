@@ -144,7 +144,8 @@ def stage_map(course: Course, stage: Stage) -> str:
         f"- {link(course, slug, page)}" + ("{ .earlier }" if slug in earlier and slug in course.lessons else "")
         for slug in rows
     )
-    return f'<div class="map" markdown>\n\n{picture}\n\n{items}\n\n</div>\n'
+    legend = "An arc leads from a lesson to one that builds on it. Grey ones are not written yet.\n{ .facts }"
+    return f'<div class="map" markdown>\n\n{picture}\n\n{items}\n\n</div>\n\n{legend}\n'
 
 
 def direct(course: Course, slug: str) -> list[str]:
