@@ -1,4 +1,4 @@
-# From docs/0-foundations/training-loop.md, which is its source: edit there.  [5f89c08edc3f]
+# From docs/0-foundations/training-loop.md, which is its source: edit there.  [37d2b39bb786]
 # %% five-calls-one-formula-2
 """One training step, evaluation, reproducible batches, checkpoints to resume from."""
 
@@ -86,7 +86,8 @@ def batch_rows(
     """Return the rows of batch number `step`, from epochs that are each shuffled anew.
 
     A pure function of its arguments: a run that resumes has no sampler to restore.
-    All batches are full; each epoch leaves out other ``n % batch_size`` examples.
+    The price is a shuffle of all `n` rows at each call. All batches are full; each
+    epoch leaves out other ``n % batch_size`` examples.
 
     Parameters
     ----------
