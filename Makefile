@@ -6,7 +6,7 @@ export NO_MKDOCS_2_WARNING := 1
 export DISABLE_MKDOCS_2_WARNING := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test check site offline lesson record new why tangle bench clean
+.PHONY: help setup serve test check site offline lesson record new why tangle untangle bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## ?(.*)/  make \1\t\2/' | expand -t 18
@@ -24,8 +24,7 @@ setup: .venv/ready  ## a virtual environment with the pinned packages, and what 
 	@touch $@
 
 serve: .venv/ready  ## build the site from the records and serve it on http://127.0.0.1:8000
-	@echo "==> building the site; it is then at http://127.0.0.1:8000 (Ctrl-C ends)"
-	$(BIN)/mkdocs serve --no-strict
+	$(RUN) serve
 
 test: .venv/ready  ## every check, every block of every lesson, every test of the engine
 	@echo "==> checks that run no lesson"
@@ -58,6 +57,9 @@ why: .venv/ready  ## say what makes records stale
 
 tangle: .venv/ready  ## write src/course from the lessons
 	$(RUN) tangle
+
+untangle: .venv/ready  ## carry edits of src/course back into the lessons
+	$(RUN) untangle
 
 bench: .venv/ready  ## measure the engine against plain scripts, MkDocs alone and mkdocs-jupyter
 	$(BIN)/python -m tests.benchmark

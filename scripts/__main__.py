@@ -41,7 +41,8 @@ def parser() -> argparse.ArgumentParser:
         sub = verbs.add_parser(name, help=about, description=about)
         sub.set_defaults(verb=action)
         for nargs in lesson:
-            sub.add_argument("lesson", nargs=nargs if nargs != "1" else None, help="such as 1-training/momentum")
+            default = "" if nargs == "?" else []  # none named: `Course.slug` says what to type
+            sub.add_argument("lesson", nargs=nargs, default=default, help="such as 1-training/momentum")
         return sub
 
     tangling = verb("tangle", tangle_, "write src/course from the lessons")
@@ -58,12 +59,14 @@ def parser() -> argparse.ArgumentParser:
     recording.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="lessons side by side")
     verb("why", why_, "say what makes a record stale", "*")
     verb("check", check_, "all checks that run no lesson")
-    live = verb("lesson", lesson_, "preview a lesson while you write it", "1")
-    live.add_argument("--address", default="127.0.0.1:8000")
-    verb("new", new_, "begin a lesson", "1")
+    live = verb("lesson", lesson_, "preview a lesson while you write it", "?")
+    serving = verb("serve", serve_, "serve the whole site, built from the records")
+    for sub in (live, serving):
+        sub.add_argument("--address", default="127.0.0.1:8000", help="where a port is taken, the next free one is used")
+    verb("new", new_, "begin a lesson", "?")
     weaving = verb("weave", weave_, "write the woven Markdown of the whole site to a folder")
     weaving.add_argument("folder", type=Path)
-    exporting = verb("export", export_, "write a lesson as a notebook and as a script", "1")
+    exporting = verb("export", export_, "write a lesson as a notebook and as a script", "?")
     exporting.add_argument("--to", type=Path, default=Path("."))
     return top
 
@@ -80,13 +83,9 @@ def tangle_(arguments: argparse.Namespace) -> int:
         print(f"wrote {name}")
     for name in changes.removed:
         print(f"removed {name}: no lesson owns it")
-    for name in changes.edited:
-        print(
-            f"left {name}: it was edited by hand. Keep the edit: python -m scripts untangle. "
-            "Drop it: python -m scripts tangle --force",
-            file=sys.stderr,
-        )
-    return 1 if changes.edited else 0
+    for fault in changes.by_hand:
+        print(fault, file=sys.stderr)
+    return 1 if changes.by_hand else 0
 
 
 def untangle_(arguments: argparse.Namespace) -> int:
@@ -102,7 +101,7 @@ def record_(arguments: argparse.Namespace) -> int:
     from scripts import record, run, tangle
 
     course = load()
-    if tangle.tangle(course).edited:
+    if tangle.tangle(course).by_hand:
         return tangle_(argparse.Namespace(force=False))
     lessons = chosen(course, arguments.lesson)
     if not arguments.lesson and not arguments.all:
@@ -128,7 +127,9 @@ def record_(arguments: argparse.Namespace) -> int:
         say(lesson, own, ended, len(lessons))
     slowest(results)
     if bad:
-        print(f"failed: {', '.join(bad)}; their records stay as they were", file=sys.stderr)
+        names = " ".join(path.removeprefix("docs/").removesuffix(".md") for path in bad)
+        print(f"failed, and their records stay as they were: {', '.join(bad)}", file=sys.stderr)
+        print(f'next: edit the lines named above; make record L="{names}"', file=sys.stderr)
     return 1 if bad else 0
 
 
@@ -156,13 +157,17 @@ def why_(arguments: argparse.Namespace) -> int:
     from scripts import record
 
     course = load()
+    stale = False
     for lesson in chosen(course, arguments.lesson):
         reasons = record.why(course, lesson)
+        stale = stale or bool(reasons)
         print(f"{lesson.slug}: {'fresh' if not reasons else 'stale'}")
         for reason in reasons[:SHOWN]:
             print(f"  {reason}")
         if len(reasons) > SHOWN:
             print(f"  and {len(reasons) - SHOWN} more")
+    if stale:
+        print("next: make record")
     return 0
 
 
@@ -175,8 +180,16 @@ def check_(arguments: argparse.Namespace) -> int:
 def lesson_(arguments: argparse.Namespace) -> int:
     from scripts import live
 
-    live.serve(load().named(arguments.lesson).slug, arguments.address)
-    return 0
+    return live.serve(load().named(arguments.lesson).slug, arguments.address)
+
+
+def serve_(arguments: argparse.Namespace) -> int:
+    from scripts import live
+
+    address = live.free(arguments.address)
+    print(f"building the site; it is then at http://{address}/ (Ctrl-C ends)", flush=True)
+    command = live.site_server(address)
+    os.execv(command[0], command)
 
 
 def new_(arguments: argparse.Namespace) -> int:

@@ -15,20 +15,23 @@ from scripts import record, tangle
 from scripts.course import Course
 
 WIDTH = 100  # characters of a line of code in a lesson
+FORMAT = ".venv/bin/ruff check --fix; .venv/bin/ruff format scripts tests"
 FINDING = re.compile(r"^(src/course/\S+?\.py):(\d+)(.*)$")
+LINK = re.compile(r"Doc file '(?P<page>[^']+)' contains an? .*?link '(?P<link>[^']+)'")
+MKDOCS = re.compile(r"^(?:WARNING|ERROR) +- +")  # what it says besides is progress
 
 
 def check(course: Course) -> bool:
     """Run every check, say what failed and what to type next, and return whether all is well."""
-    checks: list[tuple[str, Callable[[Course], Iterator[str]]]] = [
-        ("src/course equals the lessons", in_step),
-        ("style (ruff)", style),
-        ("types (mypy)", types),
-        ("records are fresh", fresh),
-        ("the site builds: links, formulas", site),
+    checks: list[tuple[str, Callable[[Course], Iterator[str]], str]] = [
+        ("src/course equals the lessons", in_step, ""),
+        ("style (ruff)", style, f"{FORMAT}; edit the lines that remain; make check"),
+        ("types (mypy)", types, "edit these lines; make check"),
+        ("records are fresh", fresh, "make record"),
+        ("the site builds: links, formulas", site, "edit these lines; make check"),
     ]
     well = True
-    for name, finder in checks:
+    for name, finder, mend in checks:
         start = time.monotonic()
         faults = list(finder(course))
         print(
@@ -37,6 +40,8 @@ def check(course: Course) -> bool:
         )
         for fault in faults:
             print(f"        {fault}", flush=True)
+        if faults and mend:
+            print(f"  next: {mend}", flush=True)
         well = well and not faults
     return well
 
@@ -44,11 +49,10 @@ def check(course: Course) -> bool:
 def in_step(course: Course) -> Iterator[str]:
     changes = tangle.tangle(course, write=False)
     for name in changes.written:
-        yield f"{name} is not what its lesson says; run: python -m scripts tangle"
+        yield f"{name} is not what its lesson says; make tangle"
     for name in changes.removed:
-        yield f"{name} has no lesson any more; run: python -m scripts tangle"
-    for name in changes.edited:
-        yield f"{name} was edited by hand; keep the edit: python -m scripts untangle; drop it: … tangle --force"
+        yield f"{name} has no lesson any more; make tangle"
+    yield from changes.by_hand
 
 
 def style(course: Course) -> Iterator[str]:
@@ -58,7 +62,9 @@ def style(course: Course) -> Iterator[str]:
                 if len(line) > WIDTH:
                     yield f"{page.path}:{number}: {len(line)} characters; the page shows about {WIDTH}: break the line"
     yield from _tool(course, "ruff", "check", "--quiet", "--output-format", "concise", ".")
-    yield from _tool(course, "ruff", "format", "--quiet", "--diff", "scripts", "tests")
+    for line in _tool(course, "ruff", "format", "--check", "scripts", "tests"):
+        if line.startswith("Would reformat"):
+            yield line
 
 
 def types(course: Course) -> Iterator[str]:
@@ -69,12 +75,15 @@ def fresh(course: Course) -> Iterator[str]:
     for lesson in course.pages.values():
         reasons = record.why(course, lesson)
         if reasons:
-            yield f"{lesson.path}: {'; '.join(reasons[:3])}; run: make record L={lesson.slug}"
+            yield f"{lesson.path}: {'; '.join(reasons[:3])}; make record L={lesson.slug}"
 
 
 def site(course: Course) -> Iterator[str]:
     with tempfile.TemporaryDirectory() as folder:
-        yield from _tool(course, "mkdocs", "build", "--strict", "--quiet", "--site-dir", folder)
+        # Not --quiet: that holds the warnings back before strict mode has counted them, and all builds would pass.
+        lines = list(_tool(course, "mkdocs", "build", "--strict", "--site-dir", folder))
+    faults = [in_page(course, MKDOCS.sub("", line)) for line in lines if MKDOCS.match(line) or line.startswith("  ")]
+    yield from faults or lines  # all of it, where the build broke otherwise
 
 
 def _tool(course: Course, name: str, *arguments: str) -> Iterator[str]:
@@ -102,3 +111,14 @@ def in_lesson(course: Course, line: str) -> str:
         return line
     path, number = tangle.source_lines(course, module).get(int(match[2]), (match[1], int(match[2])))
     return f"{path}:{number}{match[3]}"
+
+
+def in_page(course: Course, line: str) -> str:
+    """A link that MkDocs could not follow, at its line."""
+    match = LINK.match(line)
+    if not match:
+        return line
+    page = Path("docs") / match["page"]
+    lines = (course.root / page).read_text().splitlines()
+    numbers = [number for number, text in enumerate(lines, 1) if match["link"] in text]
+    return f"{page}:{numbers[0] if numbers else 1}: {line[match.end('page') + 2 :]}"

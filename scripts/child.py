@@ -219,12 +219,12 @@ class Child:
                 }
             return {
                 "status": "failed",
-                "error": self.describe(error, block),
+                "error": f'{self.describe(error, block)}\nbut the block says raises="{expected}": change one of them',
                 "line": self.line_of(error, block),
             }
         return {
             "status": "failed",
-            "error": f'{self.lesson.path}:{block.line}: raised nothing, but says raises="{expected}"',
+            "error": f'{self.lesson.path}:{block.line}: raised nothing, but says raises="{expected}"; remove the key',
         }
 
     def prove(self, block: Block) -> dict[str, Any]:
@@ -249,7 +249,7 @@ class Child:
             return {"status": "passed"}
         what = "the starter" if block.role == "check" else "this wrong answer"
         place = f"{self.lesson.path}:{block.line}"
-        return {"status": "failed", "error": f"{place}: the check passes with {what}; it must fail"}
+        return {"status": "failed", "error": f"{place}: the check passes with {what}; it must fail: let it ask more"}
 
     def in_fork(self, action: Callable[[], dict[str, Any]], block: Block, *, quiet: bool = False) -> dict[str, Any]:
         """The outcome of an action in a fork of this process, which stays as it is."""
@@ -272,7 +272,7 @@ class Child:
         if text:
             return dict(json.loads(text))
         place = f"{self.lesson.path}:{block.line}"
-        return {"status": "failed", "error": f"{place}: its process ended with status {status}"}
+        return {"status": "failed", "error": f"{place}: its process ended with status {status}; a block must not exit"}
 
     def execute(self, block: Block) -> list[dict[str, str]]:
         """Run the code of a block; return the value of its last expression and its figure."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -86,14 +89,32 @@ class Course:
                 owners[module] = lesson
         return owners
 
-    def named(self, slug: str) -> Lesson:
-        """The lesson of a slug, a path, or the last part of a slug."""
-        name = slug.removeprefix("docs/").removesuffix(".md").strip("/")
-        found = [lesson for known, lesson in self.pages.items() if name in (known, known.split("/")[-1])]
-        if len(found) != 1:
-            known = ", ".join(self.pages) or "none yet"
-            raise SystemExit(f"no lesson {slug!r}; the lessons are: {known}")
-        return found[0]
+    def slug(self, name: str) -> str:
+        """The slug of a lesson, written or not, from a slug, a path, or the last part of a slug."""
+        name = name.removeprefix("docs/").removesuffix(".md").strip("/")
+        if not name:
+            raise SystemExit("which lesson? Say L=…, such as L=1-training/momentum")
+        ends = {slug: slug.rpartition("/")[2] for slug in self.numbers | self.pages}
+        found = [name] if name in ends else [slug for slug, end in ends.items() if name == end]
+        if len(found) == 1:
+            return found[0]
+        raise SystemExit(f"no lesson {name!r} in curriculum.yml; {meant(name, ends)}")
+
+    def named(self, name: str) -> Lesson:
+        """The written lesson or page of a name, as `slug` takes it."""
+        slug = self.slug(name)
+        if slug not in self.pages:
+            raise SystemExit(f"{slug} is not written yet; begin it: make new L={slug}")
+        return self.pages[slug]
+
+
+def meant(name: str, slugs: Iterable[str]) -> str:
+    """What to do about a slug that the curriculum does not know."""
+    ends = {slug: slug.rpartition("/")[2] for slug in slugs}
+    close = difflib.get_close_matches(name.rpartition("/")[2], ends.values())
+    near = [slug for end in close for slug in ends if ends[slug] == end]
+    guess = f"did you mean {' or '.join(near)}? A" if near else "a"
+    return f"{guess} new lesson is added there first, in its place"
 
 
 def read_page(path: Path, root: Path, stages: list[Stage]) -> Lesson:
@@ -115,17 +136,22 @@ def read_text(path: Path) -> str:
 
 def read_stages(root: Path) -> list[Stage]:
     """Read `curriculum.yml`, or raise a `LessonError` with its line."""
+    text = read_text(root / "curriculum.yml")
     try:
-        return [
-            Stage(stage["folder"], stage["title"], dict(map(_planned, stage["lessons"])))
-            for stage in yaml.safe_load(read_text(root / "curriculum.yml"))
-        ]
+        entries = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        raise LessonError("curriculum.yml", mark.line + 1 if mark else 1, f"not YAML: {error}") from None
-    except (AttributeError, KeyError, TypeError) as error:
-        message = f"a stage has a folder, a title and a list of lessons, each `slug` or `slug: Title`; found {error}"
-        raise LessonError("curriculum.yml", 1, message) from None
+        mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", error)
+        message = f"not YAML ({problem}); quote a text that holds a colon or begins with a sign"
+        raise LessonError("curriculum.yml", mark.line + 1 if mark else 1, message) from None
+    stages = []
+    for place, stage in enumerate(entries):
+        try:
+            stages.append(Stage(stage["folder"], stage["title"], dict(map(_planned, stage["lessons"]))))
+        except (AttributeError, KeyError, TypeError) as error:
+            nodes: Any = yaml.compose(text)
+            message = f"a stage has a folder, a title and a list of lessons, each `slug` or `slug: Title`; found {error}"
+            raise LessonError("curriculum.yml", nodes.value[place].start_mark.line + 1, message) from None
+    return stages
 
 
 def _planned(entry: str | dict[str, str]) -> tuple[str, str]:
@@ -155,15 +181,12 @@ def load(root: Path = ROOT) -> Course:
                 others[page.slug] = page
             continue
         if page.slug not in order:
-            raise LessonError(relative, 1, f"{page.slug} is not in curriculum.yml; add it there, in its place")
+            raise LessonError(relative, 1, f"{page.slug} is not in curriculum.yml; {meant(page.slug, order)}")
         for needed in page.front["prerequisites"]:
             if needed not in order:
                 line = str(page).split(needed)[0].count("\n") + 1
-                raise LessonError(
-                    relative,
-                    line,
-                    f"the prerequisite {needed} is not in curriculum.yml; mend the slug",
-                )
+                fault = f"the prerequisite {needed} is not in curriculum.yml; {meant(needed, order)}"
+                raise LessonError(relative, line, fault)
         lessons[page.slug] = page
     lessons = {slug: lessons[slug] for slug in order if slug in lessons}
     course = Course(root, stages, lessons, lessons | others)

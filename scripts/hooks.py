@@ -84,7 +84,7 @@ def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -
     try:
         return formulas.prepare(html)
     except katex.KatexError as error:
-        raise PluginError(f"{page.file.src_uri}:{line_of(error.tex, page)}: {error}") from None
+        raise PluginError(f"docs/{page.file.src_uri}:{line_of(error.tex, page)}: {error}") from None
 
 
 def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:

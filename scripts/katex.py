@@ -67,6 +67,8 @@ class Katex:
     def __init__(self, cache: Path, modules: Path) -> None:
         self.cache = cache
         self.package = modules / "katex"
+        if not self.package.exists():
+            raise FileNotFoundError("node_modules/katex is missing; install it: rm .venv/ready; make setup")
         version = json.loads((self.package / "package.json").read_text("utf-8"))["version"]
         self._salt = json.dumps([version, OPTIONS])
         self._known: dict[tuple[str, bool], str] = {}

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -25,6 +26,7 @@ from scripts.parse import Lesson, LessonError
 
 CHECKPOINTS = 150  # blocks and values that can be resumed from; later ones run on from the last
 POLL = 0.1  # seconds between looks at the file
+PORTS = 20  # tried, from the one asked for
 
 
 class Live(run.Running):
@@ -108,8 +110,8 @@ class Preview:
         except LessonError as error:
             print(f"\n{error}", flush=True)
             return
-        for name in changes.edited:
-            print(f"{name} was edited by hand: python -m scripts untangle", flush=True)
+        for fault in changes.by_hand:
+            print(fault, flush=True)
         lesson = course.pages[self.slug]
         own = set(lesson.modules)
         modules = {name: key for name, key in record.closure(lesson, self.root).items() if name not in own}
@@ -183,34 +185,44 @@ class Preview:
         self.unsaved = False
 
 
-def serve(slug: str, address: str) -> None:
+def free(address: str) -> str:
+    """The address, or where its port is taken the next one that is free."""
+    host, _, port = address.rpartition(":")
+    for number in range(int(port), int(port) + PORTS):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does: a port just left is free
+            try:
+                probe.bind((host, number))
+            except OSError:
+                continue
+            return f"{host}:{probe.getsockname()[1]}"
+    raise SystemExit(f"no free port from {address} on; end another server, or give --address {host}:PORT")
+
+
+def site_server(address: str, *options: str) -> list[str]:
+    """The command with which MkDocs serves the site, and builds it anew at each change."""
+    os.environ["NO_MKDOCS_2_WARNING"] = "1"
+    return [sys.executable, "-m", "mkdocs", "serve", "--no-strict", "--dev-addr", address, *options]
+
+
+def serve(slug: str, address: str) -> int:
     """Preview until Ctrl-C, or until a signal asks for the end: what was started ends with it."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: sys.exit(0))
     preview = Preview(slug)
     preview.look()
-    command = [
-        sys.executable,
-        "-m",
-        "mkdocs",
-        "serve",
-        "--no-strict",
-        "--quiet",
-        "--dev-addr",
-        address,
-        "--watch",
-        str(preview.draft.parent),
-    ]
-    environment = os.environ | {"COURSE_LESSON": slug, "NO_MKDOCS_2_WARNING": "1"}
-    site = subprocess.Popen(command, cwd=preview.root, env=environment)
+    address = free(address)
+    command = site_server(address, "--quiet", "--watch", str(preview.draft.parent))
+    site = subprocess.Popen(command, cwd=preview.root, env=os.environ | {"COURSE_LESSON": slug})
     print(f"http://{address}/{slug}/  (Ctrl-C ends)", flush=True)
     try:
         while site.poll() is None:
             preview.look()
             preview.step()
     except KeyboardInterrupt:
-        pass
+        return 0
     finally:
         site.terminate()
         if preview.live:
             preview.live.close()
+    return site.returncode

@@ -54,20 +54,19 @@ def largest(values: torch.Tensor) -> float:
 ```
 
 ```python wrong="largest"
+# The largest in size, whatever its sign.
 def largest(values: torch.Tensor) -> float:
     return values.abs().max().item()
 ```
 """
 
 
-def new(course: Course, slug: str) -> Path:
+def new(course: Course, name: str) -> Path:
     """Write the page of a lesson that the curriculum lists; return its path."""
-    slug = slug.removeprefix("docs/").removesuffix(".md").strip("/")
-    if slug not in course.numbers:
-        raise SystemExit(f"{slug} is not in curriculum.yml; add it there first, in its place")
+    slug = course.slug(name)
     path = course.root / "docs" / f"{slug}.md"
     if path.exists():
-        raise SystemExit(f"docs/{slug}.md exists already")
+        raise SystemExit(f"docs/{slug}.md is there already; go on with it: make lesson L={slug}")
     path.parent.mkdir(parents=True, exist_ok=True)
     title = path.stem.replace("-", " ").capitalize()
     path.write_text(TEMPLATE.format(title=title))

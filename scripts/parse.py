@@ -188,7 +188,8 @@ def _front_matter(text: str, path: str, lesson: bool) -> tuple[str, dict[str, An
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 2 if mark else 2
         problem = getattr(error, "problem", error)
-        raise LessonError(path, line, f"the front matter is not YAML: {problem}") from None
+        mend = "quote a text that holds a colon or begins with a sign"
+        raise LessonError(path, line, f"the front matter is not YAML ({problem}); {mend}") from None
     if lesson:
         _check_front_matter(front, match[1], path)
     return match[0], front
@@ -446,7 +447,9 @@ def check_block(block: Block, path: str) -> None:
     try:
         ast.parse(block.code)
     except SyntaxError as error:
-        raise LessonError(path, block.line + (error.lineno or 0), f"{type(error).__name__}: {error.msg}") from None
+        line = block.line + (error.lineno or 0)
+        mend = "mend it; each block must be whole Python by itself"
+        raise LessonError(path, line, f"{type(error).__name__}: {error.msg}; {mend}") from None
 
 
 def _check_exercises(lesson: Lesson) -> None:

@@ -74,10 +74,18 @@ class BlockItem(pytest.Item):
                 self.add_report_section("call", "output", output["text"])
         if result.status == "skipped":
             pytest.skip(result.error)
-        if result.status != "passed":
+        if result.status == "failed":
+            raise BlockFailure(f"{result.error}\n{self.next()}")
+        if result.status == "blocked":
             raise BlockFailure(result.error)
         if drifted := record.drift(self.parent.lesson, result, self.parent.record):
             self.user_properties.append(("drift", drifted))
+
+    def next(self) -> str:
+        """What to type after a failure."""
+        lesson = self.parent.lesson
+        again = f".venv/bin/python -m pytest {lesson.path}::{self.name}"
+        return f"next: make lesson L={lesson.slug} shows the page while you mend it; {again} runs up to here"
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         if isinstance(excinfo.value, BlockFailure):
@@ -122,3 +130,7 @@ class _Drift:
             terminalreporter.write_line(f"this run: {', '.join(f'{k} {v}' for k, v in record.provenance().items())}")
             for line in lines:
                 terminalreporter.write_line(line)
+            slugs = sorted({line.partition(".md:")[0].removeprefix("docs/") for line in lines})
+            terminalreporter.write_line(
+                f'next: if this run is right, make record L="{" ".join(slugs)}"; if not, mend it'
+            )

@@ -220,7 +220,9 @@ class Running:
         if len(self.text) > OUTPUT_LIMIT:
             reason = f"printed more than {OUTPUT_LIMIT:,} bytes; print less, or a summary"
         elif time.monotonic() - self.clock > PATIENCE * budget or self.cpu() - self.cpu_before > budget:
-            reason = f"still running after its timeout of {budget} CPU seconds; here:\n{self.stack()}"
+            reason = (
+                f"still running after its timeout of {budget} CPU seconds; do less, or give timeout=…\n{self.stack()}"
+            )
         elif died := self.died():
             if not self.silent and self.control.poll():
                 return  # it said something before it went: that first
@@ -240,7 +242,7 @@ class Running:
         code = self.exit
         if code >= 0:
             return f"exited with status {code} before the block ended; a block must not exit"
-        hint = " (out of memory?)" if code == -signal.SIGKILL else ""
+        hint = " (out of memory? use less)" if code == -signal.SIGKILL else ""
         return f"was killed by {signal.Signals(-code).name}{hint}"
 
     def cpu(self) -> float:

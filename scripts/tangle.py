@@ -16,6 +16,8 @@ from scripts.course import LAYERS, Course
 from scripts.parse import Block, Lesson, LessonError
 
 MARK = "# %% "
+EDITED = "edited by hand. To keep the edit: make untangle. To drop it: .venv/bin/python -m scripts tangle --force"
+UNOWNED = "no lesson has this code. To keep it, put it into a titled block of one; then delete the file"
 PACKAGE = "# A package of the course; its modules come from the lessons.\n"
 
 
@@ -26,9 +28,15 @@ class Changes:
     written: list[str]
     removed: list[str]
     edited: list[str]  # by hand: left alone
+    unowned: list[str]  # written by hand, and no lesson's: left alone
 
     def __bool__(self) -> bool:
-        return bool(self.written or self.removed or self.edited)
+        return bool(self.written or self.removed or self.by_hand)
+
+    @property
+    def by_hand(self) -> list[str]:
+        """What was left alone, each with what to type next."""
+        return [f"{name}: {EDITED}" for name in self.edited] + [f"{name}: {UNOWNED}" for name in self.unowned]
 
 
 def module_text(module: str, lesson: Lesson) -> str:
@@ -61,10 +69,13 @@ def wanted(course: Course) -> dict[Path, str]:
 
 
 def edited_by_hand(path: Path) -> bool:
-    """Whether a generated module differs from what was generated, by its own header."""
-    header, _, body = path.read_text().partition("\n")
+    """Whether a module is not, by its own header, what was generated."""
+    text = path.read_text()
+    header, _, body = text.partition("\n")
     digest = re.search(r"\[(\w+)\]$", header)
-    return bool(digest) and hashlib.sha256(body.encode()).hexdigest()[:12] != digest[1]  # type: ignore[index]
+    if not digest:
+        return text != PACKAGE
+    return hashlib.sha256(body.encode()).hexdigest()[:12] != digest[1]
 
 
 def tangle(course: Course, *, write: bool = True, force: bool = False) -> Changes:
@@ -78,7 +89,7 @@ def tangle(course: Course, *, write: bool = True, force: bool = False) -> Change
         Overwrite modules that were edited by hand.
     """
     files = wanted(course)
-    changes = Changes([], [], [])
+    changes = Changes([], [], [], [])
     package = course.root / "src" / "course"
     for path, text in files.items():
         name = str(path.relative_to(course.root))
@@ -93,8 +104,8 @@ def tangle(course: Course, *, write: bool = True, force: bool = False) -> Change
     for path in sorted(package.rglob("*.py")) if package.exists() else []:
         if path not in files and path.parent != package:
             name = str(path.relative_to(course.root))
-            if edited_by_hand(path) and not force:
-                changes.edited.append(name)
+            if edited_by_hand(path):
+                changes.unowned.append(name)
                 continue
             changes.removed.append(name)
             if write:

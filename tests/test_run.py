@@ -258,7 +258,7 @@ AFTER = "\n```python\n1\n```\n"
     ("code", "message"),
     [
         ("import os; os._exit(3)", "exited with status 3 before the block ended"),
-        ("import os; os.kill(os.getpid(), 9)", "was killed by SIGKILL (out of memory?)"),
+        ("import os; os.kill(os.getpid(), 9)", "was killed by SIGKILL (out of memory? use less)"),
         ("import ctypes; ctypes.string_at(0)", "was killed by SIGSEGV"),
         ("raise SystemExit", "SystemExit"),
         ("while True: print('x' * 100_000)", "printed more than 1,000,000 bytes"),

@@ -114,13 +114,23 @@ def test_modules_that_no_lesson_owns_are_removed_unless_edited(page: Scratch):
     page.page("0-one/first", "Prose only.\n")
     module(page).write_text(module(page).read_text() + "# mine\n")
     changes = tangle.tangle(page.load())
-    assert changes.edited == ["src/course/data/lines.py"] and module(page).exists()
+    assert changes.unowned == ["src/course/data/lines.py"] and module(page).exists()
 
 
-def test_check_says_what_differs_and_what_to_type(page: Scratch):
+def test_a_module_written_by_hand_is_never_removed(page: Scratch):
+    for name in ("data/mine", "data/lines"):  # no lesson's, and a lesson's, without the header of what is generated
+        module(page, name).write_text("MINE = 1\n")
+    changes = tangle.tangle(page.load())
+    assert changes.unowned == ["src/course/data/mine.py"] and changes.edited == ["src/course/data/lines.py"]
+    assert "put it into a titled block" in "".join(check.in_step(page.load()))
+    tangle.tangle(page.load(), force=True)
+    assert module(page, "data/mine").read_text() == "MINE = 1\n"
+    assert "count" in module(page).read_text()
+
+
+def test_check_says_what_differs(page: Scratch):
     page.page("0-one/first", PAGE.replace("42", "43"))
-    (fault,) = check.in_step(page.load())
-    assert fault == "src/course/data/other.py is not what its lesson says; run: python -m scripts tangle"
+    assert list(check.in_step(page.load())) == ["src/course/data/other.py is not what its lesson says; make tangle"]
 
 
 def test_findings_in_the_package_name_the_lessons_line(page: Scratch):
