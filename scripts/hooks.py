@@ -9,15 +9,19 @@ import html as htmllib
 import os
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from jinja2 import Environment, FileSystemBytecodeCache
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
+from mkdocs.livereload import LiveReloadServer
 from mkdocs.plugins import get_plugin_logger
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
+from watchdog.observers.polling import PollingObserver
 
 from scripts import export, figures, katex, record, stages, weave
 from scripts.course import ROOT, Course, load
@@ -59,6 +63,24 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         for suffix, text in export.exports(course, lesson).items():
             files.append(File.generated(config, f"{lesson.slug}{suffix}", content=text))
     return files
+
+
+def on_env(env: Environment, config: MkDocsConfig, files: Files) -> Environment:
+    """Keep the theme's compiled templates: to compile them is a third of a small build."""
+    folder = ROOT / ".cache" / "templates"
+    folder.mkdir(parents=True, exist_ok=True)
+    env.bytecode_cache = FileSystemBytecodeCache(str(folder))
+    return env
+
+
+def on_serve(server: LiveReloadServer, config: MkDocsConfig, builder: Callable[..., None]) -> LiveReloadServer:
+    """For a preview, build when its draft changes and at nothing else: it holds the edit and what came of it."""
+    if only:
+        server.unwatch(config.docs_dir)
+        server.unwatch(str(config.config_file_path))
+        config.watch = [str(draft_folder().parent)]
+        server.observer = PollingObserver(timeout=0.1)
+    return server
 
 
 def on_page_read_source(page: Page, config: MkDocsConfig) -> str | None:

@@ -26,6 +26,8 @@ from scripts.parse import Lesson, LessonError
 
 CHECKPOINTS = 150  # blocks and values that can be resumed from; later ones run on from the last
 POLL = 0.1  # seconds between looks at the file
+GRACE = 0.5  # seconds for the blocks of an edit to be through, so that the page is built once
+PATIENCE = 1.0  # seconds between two drafts of a longer run
 PORTS = 20  # tried, from the one asked for
 
 
@@ -42,7 +44,7 @@ class Live(run.Running):
         """Go on with an edited lesson, from before its element `at` or the nearest checkpoint before it."""
         at = max(number for number in self.checkpoints if number <= at)
         for number in [number for number in self.checkpoints if number > at]:
-            _end(self.checkpoints.pop(number))
+            _kill(self.checkpoints.pop(number))  # a checkpoint says nothing: nobody need wait for its end
         _end(self.tip)
         self.read_output()
         self.text.clear()
@@ -74,10 +76,15 @@ class Live(run.Running):
             _end(self.tip)
 
 
+def _kill(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
 def _end(pid: int) -> None:
     """Kill a process and wait until it is gone: its last words must not pass for those of the next."""
-    with contextlib.suppress(ProcessLookupError, psutil.NoSuchProcess):
-        os.kill(pid, signal.SIGKILL)
+    _kill(pid)
+    with contextlib.suppress(psutil.NoSuchProcess):
         while psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
             time.sleep(0.001)
 
@@ -130,8 +137,9 @@ class Preview:
         for result, element in zip(kept, lesson.elements, strict=False):
             result.element = element
         self.results = kept
-        self.save()
-        self.unsaved = first == len(lesson.elements)  # nothing to run, yet lines and ids may have moved
+        if before is None:
+            self.save()
+        self.unsaved, self.due = True, time.monotonic() + GRACE  # with nothing to run too: lines may have moved
 
     def first_change(self, lesson: Lesson) -> int:
         """The place of the first element that is not as it was when it ran."""
@@ -165,7 +173,7 @@ class Preview:
                 data = self.options.data.get(self.lesson.path, {})
                 files = record.build(self.lesson, self.results, self.root, data)
                 record.write(record.folder(self.lesson, self.root), files)
-        elif self.unsaved and time.monotonic() - self.saved > 1:
+        elif self.unsaved and time.monotonic() > self.due:
             self.save()
 
     def save(self) -> None:
@@ -181,7 +189,7 @@ class Preview:
             ]
             shown.append(run.Result(element, result.status, result.cpu, outputs))
         record.write(self.draft, record.build(self.lesson, shown, self.root, {}))
-        self.saved = time.monotonic()
+        self.due = time.monotonic() + PATIENCE
         self.unsaved = False
 
 
@@ -212,7 +220,7 @@ def serve(slug: str, address: str) -> int:
     preview = Preview(slug)
     preview.look()
     address = free(address)
-    command = site_server(address, "--quiet", "--watch", str(preview.draft.parent))
+    command = site_server(address, "--quiet")
     site = subprocess.Popen(command, cwd=preview.root, env=os.environ | {"COURSE_LESSON": slug})
     print(f"http://{address}/{slug}/  (Ctrl-C ends)", flush=True)
     try:

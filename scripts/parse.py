@@ -142,8 +142,9 @@ class Lesson:
         return "".join(map(str, self.parts))
 
 
+@functools.lru_cache(maxsize=1024)
 def parse(text: str, path: str, *, lesson: bool = True) -> Lesson:
-    """Parse the text of a page.
+    """Parse the text of a page; the same text again costs nothing, which keeps the preview quick.
 
     Parameters
     ----------

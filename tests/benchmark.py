@@ -20,7 +20,7 @@ from pathlib import Path
 
 import nbformat
 
-from scripts import child, export, run
+from scripts import child, export, live, run
 from scripts.course import ROOT, Course, load
 from scripts.parse import Block, Lesson
 from tests.conftest import FRONT, Scratch
@@ -232,7 +232,7 @@ def jupyter(name: str, course: Course, folder: Path) -> None:
 
 def edits(course: Course) -> None:
     """Seconds by the clock from a saved edit to the page that shows it, in `python -m scripts lesson`."""
-    slug, address = "0-foundations/overfitting", "127.0.0.1:8765"
+    slug, address = "0-foundations/overfitting", live.free("127.0.0.1:8765")
     path = course.root / "docs" / f"{slug}.md"
     path.write_text(page_to_edit())
     command = subprocess.Popen(

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 
 import psutil
 import pytest
 
-from scripts import record
+from scripts import live, record
 from scripts.live import Preview
 from tests.conftest import Scratch
 
@@ -150,20 +153,48 @@ def test_an_edit_while_a_block_runs_starts_again_from_there(preview: Preview):
     assert outputs(preview)[-1] == "third 3\nawake\n"
 
 
-def test_ending_the_preview_leaves_no_process_behind(scratch: Scratch):
-    scratch.page("0-one/first", "```python\nprint(1)\n```\n")
-    scratch.with_engine()
-    command = subprocess.Popen(
-        [sys.executable, "-m", "scripts", "lesson", "0-one/first", "--address", "127.0.0.1:0"],
-        cwd=scratch.root,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    while not (scratch.root / "docs/records/0-one/first/record.json").exists():
+def shown(address: str, text: str) -> bool:
+    """Whether a page comes to show a text, within a time that a busy machine may need."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError), urllib.request.urlopen(address) as page:
+            if text in page.read().decode():
+                return True
         time.sleep(0.1)
+    return False
+
+
+def test_the_command_serves_edits_beside_another_server_and_leaves_no_process_behind(scratch: Scratch):
+    path = scratch.page("0-one/first", "Prose.\n\n```python\nprint('one')\n```\n")
+    scratch.with_engine()
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = other.getsockname()[1]
+        command = subprocess.Popen(
+            [sys.executable, "-m", "scripts", "lesson", "0-one/first", "--address", f"127.0.0.1:{taken}"],
+            cwd=scratch.root,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        assert command.stdout
+        address = command.stdout.readline().split()[0]
+        assert address.startswith("http://127.0.0.1:") and f":{taken}/" not in address
+    assert shown(address, "one")
+    for old, new in [("Prose.", "Other prose."), ("'one'", "'two'"), ("'two'", "'three'")]:
+        path.write_text(path.read_text().replace(old, new))
+        assert shown(address, new.strip("'"))
     started = psutil.Process(command.pid).children(recursive=True)
     assert len(started) >= 2  # the site's server, and the lesson's process
     command.terminate()
     command.wait(timeout=30)
+    command.stdout.close()
     _, alive = psutil.wait_procs(started, timeout=10)
     assert [process for process in alive if process.status() != psutil.STATUS_ZOMBIE] == []
+
+
+def test_where_no_port_is_free_the_address_to_give_is_named(monkeypatch):
+    monkeypatch.setattr(live, "PORTS", 1)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = other.getsockname()[1]
+        with pytest.raises(SystemExit, match=f"no free port from 127.0.0.1:{taken} on; .*--address"):
+            live.free(f"127.0.0.1:{taken}")
