@@ -181,7 +181,7 @@ def _front_matter(text: str, path: str, lesson: bool) -> tuple[str, dict[str, An
     if not match:
         if not lesson:
             return "", {}
-        mend = f"begin the file with ---, {', '.join(sorted(FRONT_MATTER))} and --- again"
+        mend = "begin with a line ---, then title, description, objectives and prerequisites, then a line ---"
         raise LessonError(path, 1, f"no front matter; {mend}")
     try:
         front = yaml.safe_load(match[1]) or {}
@@ -318,7 +318,7 @@ class _Scanner:
         if fence[0] == "~":
             raise self.fault(number, "Python fences are written with backticks; replace ~~~ by ```")
         if not re.match(r"python(\s|$)", info):
-            raise self.fault(number, f"`{fence}{info.rstrip()}` would never run; write {fence}python")
+            raise self.fault(number, f"{fence}{info.rstrip()} would never run; write {fence}python")
         if len(indent) not in self.columns:
             columns = " or ".join(map(str, self.columns))
             raise self.fault(

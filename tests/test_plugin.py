@@ -49,6 +49,8 @@ def test_each_block_is_an_item_that_fails_at_its_line_with_its_values(course: Sc
     assert outcome(done) == {"failed": 3, "passed": 5, "skipped": 1}, done.stdout
     assert f"docs/0-one/first.md:{LINES + 8}: AssertionError" in done.stdout
     assert "assert (2 + 1) == 4" in done.stdout
+    assert "next: make lesson L=0-one/first shows the page while you mend it; " in done.stdout
+    assert ".venv/bin/python -m pytest docs/0-one/first.md::broken-1 runs up to here" in done.stdout
     assert done.stdout.count(f"blocked by docs/0-one/first.md:{LINES + 8}") == 4  # in the body and in the summary
     assert "FAILED docs/0-one/first.md::broken-1" in done.stdout
 
@@ -110,6 +112,7 @@ def test_drift_is_reported_and_is_no_failure(scratch: Scratch, workers):
     assert done.returncode == 0
     assert "1 outputs drifted from their record" in done.stdout
     assert f"docs/0-one/first.md:{LINES + 1}: prints 'loss 0.5 shape 3', the record says" in done.stdout
+    assert 'next: if this run is right, make record L="0-one/first"; if not, mend it' in done.stdout
 
 
 def test_shapes_in_signatures_are_checked_in_imported_modules_too(scratch: Scratch):
