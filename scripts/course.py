@@ -149,7 +149,7 @@ def read_stages(root: Path) -> list[Stage]:
             stages.append(Stage(stage["folder"], stage["title"], dict(map(_planned, stage["lessons"]))))
         except (AttributeError, KeyError, TypeError) as error:
             nodes: Any = yaml.compose(text)
-            message = f"a stage has a folder, a title and a list of lessons, each `slug` or `slug: Title`; found {error}"
+            message = f"a stage has a folder, a title and a list of lessons, each `slug` or `slug: Title`; see {error}"
             raise LessonError("curriculum.yml", nodes.value[place].start_mark.line + 1, message) from None
     return stages
 

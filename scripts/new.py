@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import yaml
+
 from scripts.course import Course
 
 TEMPLATE = """\
 ---
-title: {title}
+{title}
 description: One plain sentence that says what the lesson is about.
 objectives:
   - say what the reader will be able to do
@@ -68,6 +70,6 @@ def new(course: Course, name: str) -> Path:
     if path.exists():
         raise SystemExit(f"docs/{slug}.md is there already; go on with it: make lesson L={slug}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    title = path.stem.replace("-", " ").capitalize()
-    path.write_text(TEMPLATE.format(title=title))
+    title = yaml.safe_dump({"title": course.titles[slug]}, allow_unicode=True, width=120)  # quoted where it must be
+    path.write_text(TEMPLATE.format(title=title.strip()))
     return path

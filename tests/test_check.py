@@ -71,9 +71,9 @@ def test_a_finding_of_ruff_in_a_module_is_at_the_lessons_line(scratch: Scratch):
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ("title: Two", "titel: Two", "curriculum.yml:2: not a stage; write a stage as {folder: "),
+        ("title: Two", "titel: Two", "curriculum.yml:2: a stage has a folder, a title and a list of lessons"),
         ("title: Two,", "title: Two", "curriculum.yml:2: "),
-        ("- {folder: 1-two", "-\n  folder: 1-two\n- {folder: 1-two", "curriculum.yml:3: not a stage"),
+        ("- {folder: 1-two", "-\n  folder: 1-two\n- {folder: 1-two", "curriculum.yml:3: a stage has"),
     ],
 )
 def test_a_malformed_curriculum_is_an_error_at_its_line(scratch: Scratch, old: str, new: str, says: str):
