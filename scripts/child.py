@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import faulthandler
+import importlib.util
 import io
 import json
 import linecache
@@ -378,6 +379,8 @@ def available(needs: str) -> bool:
         import torch
 
         return torch.cuda.is_available()
+    if needs == "triton":
+        return importlib.util.find_spec("triton") is not None
     return any((folder / "tinyshakespeare.txt").exists() for folder in data_folders())
 
 

@@ -20,7 +20,7 @@ import yaml
 
 KEYS = ["title", "figure", "raises", "fold", "needs", "exercise", "check", "solution", "wrong", "timeout", "hl_lines"]
 ROLES = ("exercise", "check", "solution", "wrong")
-NEEDS = ("cuda", "shakespeare")
+NEEDS = ("cuda", "shakespeare", "triton")
 PYTHON_NAMES = {"python", "py", "python3", "py3", "pycon", "ipython", "ipython3", "pyi", "python2"}
 FRONT_MATTER = {"title", "description", "objectives", "prerequisites"}
 
@@ -367,7 +367,7 @@ class _Scanner:
             raise self.fault(line, f"cannot read the inline value `{content}`; write `{{python}} expression`")
         keys = {key["key"]: key["quoted"] for key in KEY.finditer(match[1])}
         if set(keys) - {"needs"} or keys.get("needs", NEEDS[0]) not in NEEDS:
-            raise self.fault(line, f'an inline value takes only needs="{NEEDS[0]}" or "{NEEDS[1]}"')
+            raise self.fault(line, f"an inline value takes only needs=…, which may be {' or '.join(NEEDS)}")
         expression = " ".join(match[2].split())
         try:
             compile(expression, self.path, "eval")

@@ -15,7 +15,7 @@ from scripts import export, katex, record, stages
 from scripts.course import Course
 from scripts.parse import Block, Element, Inline, Lesson
 
-NEEDS = {"cuda": "a CUDA GPU", "shakespeare": "the text of tiny Shakespeare"}
+NEEDS = {"cuda": "a CUDA GPU", "shakespeare": "the text of tiny Shakespeare", "triton": "Triton (Linux)"}
 ARXIV = re.compile(r"(?<!\[)\barXiv[ :](\d{4}\.\d{4,5})\b")
 TITLES = {"exercise": "Your turn", "check": "Check"}
 FOLDS = {"solution": "Solution", "wrong": "An answer that the check rejects"}

@@ -86,7 +86,7 @@ FORMS = {
         '```python title="src/course/data/x.py" raises="E"\nx = 1\n```\n',
         "remove `raises`",
     ),
-    "an unknown need": ('```python needs="tpu"\nx = 1\n```\n', "cuda or shakespeare"),
+    "an unknown need": ('```python needs="tpu"\nx = 1\n```\n', "cuda or shakespeare or triton"),
     "check without exercise": ('```python check="a"\nx = 1\n```\n', "before the `exercise`"),
     "exercise alone": ('```python exercise="a"\nx = 1\n```\n', 'no check="a"'),
     "two roles": ('```python exercise="a" check="a"\nx = 1\n```\n', "split it"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import time
 
 import pytest
@@ -249,6 +250,14 @@ def test_needs_that_are_not_here_are_skipped_and_said(blocks, monkeypatch, tmp_p
     (tmp_path / "none").mkdir()
     (tmp_path / "none" / "tinyshakespeare.txt").write_text("text")
     assert statuses(blocks(body)) == ["failed", "blocked"]
+
+
+def test_triton_is_needed_only_where_it_is_not_installed(blocks, monkeypatch):
+    body = '```python needs="triton"\nprint("here")\n```\n'
+    here = importlib.util.find_spec("triton") is not None
+    assert statuses(blocks(body)) == ["passed" if here else "skipped"]
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert statuses(blocks(body)) == ["skipped"]
 
 
 AFTER = "\n```python\n1\n```\n"
