@@ -362,7 +362,10 @@ class _Typecheck(ast.NodeTransformer):
         annotated = node.returns or any(argument.annotation for argument in arguments)
         compiled = any("jit" in ast.unparse(decorator) for decorator in node.decorator_list)
         if annotated and not compiled:
-            node.decorator_list.append(ast.parse(self.CHECK, mode="eval").body)
+            check = ast.parse(self.CHECK, mode="eval").body
+            for part in ast.walk(check):  # a function begins at its first decorator, for inspect.getsource too
+                ast.copy_location(part, node)
+            node.decorator_list.append(check)
         return node
 
 

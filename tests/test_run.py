@@ -385,3 +385,9 @@ def test_written_shapes_are_checked_where_tests_ask_for_it(blocks):
     assert statuses(blocks(TYPED.format(shape="2, 3"), typecheck=True)) == ["passed", "passed"]
     assert statuses(blocks(TYPED.format(shape="2"), typecheck=True)) == ["passed", "failed"]
     assert statuses(blocks(TYPED.format(shape="2"))) == ["passed", "passed"]
+
+
+def test_a_checked_function_keeps_its_source(blocks):
+    show = "\n```python\nimport inspect\nprint(inspect.getsource(inspect.unwrap(half)))\n```\n"
+    body = TYPED.format(shape="2, 3") + show
+    assert texts(blocks(body, typecheck=True)[-1]).startswith("def half(")
