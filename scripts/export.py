@@ -105,11 +105,10 @@ def _values(course: Course, lesson: Lesson) -> dict[str, str]:
 
 def _cell(block: Block) -> Any:
     cell = new_code_cell(block.code.rstrip())
-    tags = []
-    if "raises" in block.keys or block.role == "check":
+    needs = block.keys.get("needs")
+    tags = [f"needs-{needs}"] if needs else []
+    if needs or "raises" in block.keys or block.role == "check":
         tags.append("raises-exception")
-    if needs := block.keys.get("needs"):
-        tags += [f"needs-{needs}", "raises-exception"]
     if tags:
         cell.metadata["tags"] = tags
     if "fold" in block.keys:

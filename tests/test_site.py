@@ -214,6 +214,13 @@ def test_a_notebook_runs_from_top_to_bottom_with_the_package_alone(page: Scratch
     assert "There are 2 words." in texts and "a - b" not in texts
 
 
+def test_a_block_that_needs_something_and_raises_is_tagged_once(scratch: Scratch):
+    scratch.page("0-one/first", '```python needs="triton" raises="ValueError"\nint("x")\n```\n')
+    course = scratch.load()
+    made = export.notebook(course, course.lessons["0-one/first"])  # validates: a tag twice is an error
+    assert made.cells[-1].metadata.tags == ["needs-triton", "raises-exception"]
+
+
 def test_a_script_runs_through(page: Scratch, tmp_path):
     course = page.load()
     path = tmp_path / "first.py"
