@@ -1,0 +1,1 @@
+# A package of the course; its modules come from the lessons.
