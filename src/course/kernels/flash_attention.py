@@ -1,4 +1,4 @@
-# From docs/5-scale/flash-attention.md, which is its source: edit there.  [e2c957f6cafa]
+# From docs/5-scale/flash-attention.md, which is its source: edit there.  [1f3c95f92c6c]
 # %% tiles-of-keys-tiles-of-queries-3
 """Flash attention: exact attention by tiles, without the matrix of all scores."""
 
@@ -60,6 +60,7 @@ def flash_attention_forward(
     return out, lse
 
 
+# %% tiles-of-keys-tiles-of-queries-4
 def _tiles(stop: int, size: int) -> Iterator[slice]:
     return (slice(i, min(i + size, stop)) for i in range(0, stop, size))
 
@@ -94,11 +95,6 @@ def _scores(
 
 
 # %% a-backward-pass-that-remembers-one-number-per-query-1
-from typing import Any
-
-from torch.autograd.function import once_differentiable
-
-
 def flash_attention_backward(
     grad_out: Float[Tensor, "*batch queries d_v"],
     query: Float[Tensor, "*batch queries d"],
@@ -155,6 +151,12 @@ def flash_attention_backward(
             grad_key[..., cols, :] += _gather_heads(grad_scores.mT @ q, k)
             grad_value[..., cols, :] += _gather_heads(weights.mT @ grad_o, v)
     return grad_query.to(query.dtype), grad_key.to(key.dtype), grad_value.to(value.dtype)
+
+
+# %% a-backward-pass-that-remembers-one-number-per-query-2
+from typing import Any
+
+from torch.autograd.function import once_differentiable
 
 
 class _FlashAttention(torch.autograd.Function):
@@ -234,8 +236,9 @@ def _check_shapes(query: Tensor, key: Tensor, value: Tensor) -> None:
         raise ValueError(f"key heads do not divide query heads: {shapes}")
 
 
-# %% the-kernel-1
+# %% programs-on-tiles-1
 import inspect
+import math
 from collections.abc import Callable
 from functools import cache
 
@@ -248,6 +251,37 @@ except ImportError:  # no Triton for this system: the PyTorch part works without
     triton, constexpr = None, int
 
 
+@cache
+def launcher(kernel: Callable[..., None], device_type: str) -> Any:
+    """A Triton kernel, interpreted for tensors on a CPU, compiled for those on a GPU.
+
+    ``@triton.jit`` makes that choice when Triton is first imported (``TRITON_INTERPRET=1``
+    must be set before), for the whole process, and for functions such as ``tl.max`` along
+    with it. Here each launch chooses, so a kernel must get by with Triton's primitives.
+
+    Parameters
+    ----------
+    kernel
+        A function without a decorator, in a module that imports ``triton.language as tl``.
+    device_type
+        ``tensor.device.type`` of its arguments.
+
+    Returns
+    -------
+    A function to be launched as ``launcher(kernel, type)[programs](arguments)``.
+
+    Raises
+    ------
+    RuntimeError
+        Where Triton is not installed.
+    """
+    if triton is None:
+        raise RuntimeError("Triton is not installed; on Linux: pip install triton")
+    function = inspect.unwrap(kernel)  # a test may have wrapped it to check its arguments
+    return InterpretedFunction(function) if device_type == "cpu" else triton.jit(function)
+
+
+# %% the-kernel-1
 def attention_kernel(
     query: "Tensor",
     key: "Tensor",
@@ -293,12 +327,12 @@ def attention_kernel(
         col = start + tl.arange(0, KEYS)
         k_mask = (dim < d)[:, None] & (col < m)[None, :]  # transposed by its addresses
         k = tl.load(key + dim[:, None] + col[None, :] * d, mask=k_mask, other=0.0)
-        scores = tl.dot(q, k, input_precision="ieee") * scale
+        scores = tl.dot(q, k, input_precision="ieee") * scale  # in float32
         allowed = (col < m)[None, :]
         if CAUSAL:
             allowed = allowed & (col[None, :] <= row[:, None] + m - n)
         scores = tl.where(allowed, scores, float("-inf"))
-        # tl.max and tl.sum would do, but cannot always be interpreted (see `launcher`).
+        # What tl.max and tl.sum do, in a form that `launcher` can interpret.
         highest = tl.reduce(scores, 1, tl.standard._elementwise_max)
         new = tl.maximum(best, highest)
         shift = tl.where(new == float("-inf"), 0.0, new)
@@ -316,36 +350,7 @@ def attention_kernel(
     tl.store(lse + row, best + tl.log(total), mask=row < n)
 
 
-@cache
-def launcher(kernel: Callable[..., None], device_type: str) -> Any:
-    """A Triton kernel, interpreted for tensors on a CPU, compiled for those on a GPU.
-
-    ``@triton.jit`` makes that choice when Triton is first imported (``TRITON_INTERPRET=1``
-    must be set before), for the whole process, and for functions such as ``tl.max`` along
-    with it. Here each launch chooses, so a kernel must get by with Triton's primitives.
-
-    Parameters
-    ----------
-    kernel
-        A function without a decorator, in a module that imports ``triton.language as tl``.
-    device_type
-        ``tensor.device.type`` of its arguments.
-
-    Returns
-    -------
-    A function to be launched as ``launcher(kernel, type)[programs](arguments)``.
-
-    Raises
-    ------
-    RuntimeError
-        Where Triton is not installed.
-    """
-    if triton is None:
-        raise RuntimeError("Triton is not installed (it exists for Linux): pip install triton")
-    function = inspect.unwrap(kernel)  # a test may have wrapped it to check its arguments
-    return InterpretedFunction(function) if device_type == "cpu" else triton.jit(function)
-
-
+# %% the-kernel-2
 def flash_attention_triton(
     query: Float[Tensor, "*batch queries d"],
     key: Float[Tensor, "*shared keys d"],
@@ -397,12 +402,15 @@ def flash_attention_triton(
     if any(size < 16 or size & (size - 1) for size in tile):
         raise ValueError(f"tiles are powers of two from 16 on, not {tile}")
 
-    q, k, v = (x.reshape(-1, *x.shape[-2:]).contiguous() for x in (query, key, value))
+    q, k, v = (
+        x.reshape(math.prod(x.shape[:-2]), *x.shape[-2:]).contiguous()
+        for x in (query, key, value)
+    )
     out, lse = q.new_empty(len(q), n, d_v), q.new_empty(len(q), n, dtype=torch.float32)
     programs = len(q) * -(-n // tile[0])
     widths = [max(16, 1 << (width - 1).bit_length()) for width in (d, d_v)]
     options = {
-        "num_warps": 8 if tile[0] >= 128 else 4,
+        "num_warps": 4 if dtypes <= half and tile[0] < 128 else 8,  # of 32 threads
         "num_stages": 3 if dtypes <= half else 2,  # tiles of keys in flight at once
         "enable_fp_fusion": True,
     }
