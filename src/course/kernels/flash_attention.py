@@ -1,4 +1,4 @@
-# From docs/5-scale/flash-attention.md, which is its source: edit there.  [1f3c95f92c6c]
+# From docs/5-scale/flash-attention.md, which is its source: edit there.  [0b99d75472a6]
 # %% tiles-of-keys-tiles-of-queries-3
 """Flash attention: exact attention by tiles, without the matrix of all scores."""
 
@@ -391,7 +391,7 @@ def flash_attention_triton(
     if len(dtypes) > 1 or not dtypes <= half | single:
         raise ValueError(f"need one of float16, bfloat16 and float32, got {dtypes}")
     if dtypes == {torch.bfloat16} and query.device.type == "cpu":
-        raise ValueError("Triton's interpreter does not know bfloat16: use float32 on a CPU")
+        raise ValueError("Triton's interpreter has no bfloat16: use float32 on a CPU")
     if torch.is_grad_enabled() and any(x.requires_grad for x in (query, key, value)):
         raise ValueError("no backward pass: use flash_attention, or torch.no_grad()")
     (n, d), (m, d_v) = query.shape[-2:], value.shape[-2:]
