@@ -6,7 +6,7 @@ export NO_MKDOCS_2_WARNING := 1
 export DISABLE_MKDOCS_2_WARNING := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test check site offline lesson record new why tangle untangle bench clean
+.PHONY: help setup serve test check site offline lesson record labs new why tangle untangle bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## ?(.*)/  make \1\t\2/' | expand -t 18
@@ -48,6 +48,9 @@ lesson: .venv/ready  ## preview a lesson as you write it: make lesson L=1-traini
 
 record: .venv/ready  ## run the lessons whose record is stale (or L=…) and record their outputs
 	$(RUN) record $(L)
+
+labs: .venv/ready  ## run the labs whose outputs are stale (or L=…) and keep their outputs in place
+	$(RUN) lab $(L)
 
 new: .venv/ready  ## begin a lesson: make new L=1-training/dropout
 	$(RUN) new $(L)

@@ -57,6 +57,10 @@ def parser() -> argparse.ArgumentParser:
     recording.add_argument("--all", action="store_true", help="run every lesson")
     recording.add_argument("--no-write", dest="write", action="store_false", help="run only; keep the records")
     recording.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="lessons side by side")
+    labs = verb(
+        "lab", lab_, "run the labs whose outputs are stale, or those named, and keep their outputs in place", "*"
+    )
+    labs.add_argument("--all", action="store_true", help="run every lab")
     verb("why", why_, "say what makes a record stale", "*")
     verb("check", check_, "all checks that run no lesson")
     live = verb("lesson", lesson_, "preview a lesson while you write it", "?")
@@ -151,6 +155,30 @@ def slowest(results: dict[str, dict[str, run.Result]], most: int = 10) -> None:
         print("\nslowest blocks (CPU s)")
     for seconds, place, name in sorted(rows, reverse=True)[:most]:
         print(f"{seconds:8.2f}  {place}  {name}")
+
+
+def lab_(arguments: argparse.Namespace) -> int:
+    from scripts import lab
+
+    course = load()
+    labs = [course.lab(name) for name in arguments.lesson] or list(course.labs.values())
+    if not arguments.lesson and not arguments.all:
+        labs = [one for one in labs if lab.why(course, one)]
+    print(f"{len(labs)} to run, of {len(course.labs)} labs", flush=True)
+    bad: list[str] = []
+    for one in labs:
+        try:
+            book, results = lab.run(one, ROOT)
+        except LessonError as error:
+            print(f"\n{error}\n", file=sys.stderr, flush=True)
+            bad.append(one.path)
+            continue
+        became = "written" if lab.write(one, book, results, ROOT) else "unchanged"
+        seconds = sum(result.cpu for result in results)
+        print(f"{one.path}: {len(results)} cells, {seconds:.1f} CPU s, {became}", flush=True)
+    if bad:
+        print(f"failed: {', '.join(bad)}; they stay as they were", file=sys.stderr)
+    return 1 if bad else 0
 
 
 def why_(arguments: argparse.Namespace) -> int:

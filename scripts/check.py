@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from scripts import record, tangle
+from scripts import lab, record, tangle
 from scripts.course import Course
 
 WIDTH = 100  # characters of a line of code in a lesson
@@ -27,7 +27,7 @@ def check(course: Course) -> bool:
         ("src/course equals the lessons", in_step, ""),
         ("style (ruff)", style, f"{FORMAT}; edit the lines that remain; make check"),
         ("types (mypy)", types, "edit these lines; make check"),
-        ("records are fresh", fresh, "make record"),
+        ("records are fresh", fresh, "make record; make labs"),
         ("the site builds: links, formulas", site, "edit these lines; make check"),
     ]
     well = True
@@ -56,7 +56,7 @@ def in_step(course: Course) -> Iterator[str]:
 
 
 def style(course: Course) -> Iterator[str]:
-    for page in course.pages.values():
+    for page in [*course.pages.values(), *course.labs.values()]:
         for block in page.blocks:
             for number, line in enumerate(block.code.splitlines(), block.line + 1):
                 if len(line) > WIDTH:
@@ -73,9 +73,11 @@ def types(course: Course) -> Iterator[str]:
 
 def fresh(course: Course) -> Iterator[str]:
     for lesson in course.pages.values():
-        reasons = record.why(course, lesson)
-        if reasons:
-            yield f"{lesson.path}: {'; '.join(reasons[:3])}; make record L={lesson.slug}"
+        if reasons := record.why(course, lesson):
+            yield f"{lesson.path}: {'; '.join(reasons[:3])}; {record.command(lesson)}"
+    for notebook in course.labs.values():
+        if reasons := lab.why(course, notebook):
+            yield f"{notebook.path}: {'; '.join(reasons[:3])}; {record.command(notebook)}"
 
 
 def site(course: Course) -> Iterator[str]:
@@ -118,7 +120,8 @@ def in_page(course: Course, line: str) -> str:
     match = LINK.match(line)
     if not match:
         return line
-    page = Path("docs") / match["page"]
+    notebook = course.labs.get(match["page"].removesuffix(".md"))
+    page = Path(notebook.path if notebook else f"docs/{match['page']}")
     lines = (course.root / page).read_text().splitlines()
     numbers = [number for number, text in enumerate(lines, 1) if match["link"] in text]
     return f"{page}:{numbers[0] if numbers else 1}: {line[match.end('page') + 2 :]}"

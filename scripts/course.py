@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from scripts import notebook
 from scripts.parse import Lesson, LessonError, parse
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -61,6 +62,7 @@ class Course:
     stages: list[Stage]
     lessons: dict[str, Lesson]  # by slug, in reading order
     pages: dict[str, Lesson]  # the lessons, then the other pages that run code
+    labs: dict[str, Lesson]  # by slug: the notebooks
 
     @functools.cached_property
     def numbers(self) -> dict[str, str]:
@@ -106,6 +108,14 @@ class Course:
         if slug not in self.pages:
             raise SystemExit(f"{slug} is not written yet; begin it: make new L={slug}")
         return self.pages[slug]
+
+    def lab(self, name: str) -> Lesson:
+        """The lab of a slug, a path, or the last part of a slug."""
+        name = name.removeprefix("docs/").removesuffix(".ipynb").strip("/")
+        found = [lab for slug, lab in self.labs.items() if name in (slug, slug.rpartition("/")[2])]
+        if len(found) == 1:
+            return found[0]
+        raise SystemExit(f"no lab {name!r}; the labs are: {', '.join(self.labs) or 'none yet'}")
 
 
 def meant(name: str, slugs: Iterable[str]) -> str:
@@ -189,6 +199,8 @@ def load(root: Path = ROOT) -> Course:
                 raise LessonError(relative, line, fault)
         lessons[page.slug] = page
     lessons = {slug: lessons[slug] for slug in order if slug in lessons}
-    course = Course(root, stages, lessons, lessons | others)
+    books = [path for path in sorted((root / "docs").rglob("*.ipynb")) if ".ipynb_checkpoints" not in path.parts]
+    labs = [notebook.read(path, root) for path in books]
+    course = Course(root, stages, lessons, lessons | others, {lab.slug: lab for lab in labs})
     _ = course.owners  # two owners of one module are an error now, not at the first use
     return course

@@ -32,6 +32,7 @@ try:
 except ImportError:
     %pip install --quiet git+{repository}"""
 
+KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 HIDDEN = {"jupyter": {"source_hidden": True}, "collapsed": True}
 
 
@@ -66,8 +67,7 @@ def notebook(course: Course, lesson: Lesson) -> nbformat.NotebookNode:
         cells += [new_markdown_cell("## Solutions"), *endings]
     for number, cell in enumerate(cells):
         cell["id"] = f"cell-{number}"  # by place: the same bytes each time
-    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    return new_notebook(cells=cells, metadata={"kernelspec": kernel, "language_info": {"name": "python"}})
+    return new_notebook(cells=cells, metadata={"kernelspec": KERNEL, "language_info": {"name": "python"}})
 
 
 def repository() -> str:
@@ -144,7 +144,14 @@ def _plain(prose: str) -> str:
 
 
 def exports(course: Course, lesson: Lesson) -> dict[str, str]:
-    """The downloads of a lesson, by suffix."""
+    """The downloads of a lesson, by suffix; of a lab, the notebook that it is, able to install what it imports."""
+    if lesson.is_lab:
+        text = (course.root / lesson.path).read_text("utf-8")
+        if (install := _install()) and any(record.imports(block.code, course.root) for block in lesson.blocks):
+            made = nbformat.reads(text, as_version=4)
+            made.cells.insert(1, new_code_cell(install, id="install"))
+            text = nbformat.writes(made) + "\n"
+        return {".ipynb": text}
     made = notebook(course, lesson)
     return {".ipynb": json.dumps(made, indent=1, ensure_ascii=False) + "\n", ".py": script(made)}
 

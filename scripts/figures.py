@@ -76,7 +76,12 @@ def to_svg(figure: Figure, salt: str) -> str:
     buffer = io.StringIO()
     with matplotlib.rc_context({"svg.hashsalt": salt}):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    drawn = POWER.sub(_plain_power, buffer.getvalue())
+    return clean(buffer.getvalue())
+
+
+def clean(drawn: str) -> str:
+    """Turn what Matplotlib wrote as SVG into what a page shows; raises as `to_svg` does."""
+    drawn = POWER.sub(_plain_power, drawn)
     for text in re.findall(r"<!-- (.*?) -->", drawn):  # Matplotlib notes each text before it draws it
         if "$" in text and "mathdefault" not in text:
             raise ValueError(f"the label {text!r} holds a formula; write η, x₁ or κ² in Unicode")

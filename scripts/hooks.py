@@ -6,6 +6,7 @@ With `COURSE_LESSON` set (see `scripts.live`), only that lesson is built, from i
 from __future__ import annotations
 
 import html as htmllib
+import json
 import os
 import re
 import sys
@@ -59,10 +60,18 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for file in list(files.documentation_pages()):
         if only and file.src_uri != f"{only}.md":
             files.remove(file)
-    for lesson in [course.pages[only]] if only else course.lessons.values():
+    for lesson in [course.pages[only]] if only else [*course.lessons.values(), *course.labs.values()]:
         for suffix, text in export.exports(course, lesson).items():
-            files.append(File.generated(config, f"{lesson.slug}{suffix}", content=text))
+            replace(files, File.generated(config, f"{lesson.slug}{suffix}", content=text))
+        if lesson.is_lab:
+            files.append(File.generated(config, f"{lesson.slug}.md", content=""))  # woven when it is read
     return files
+
+
+def replace(files: Files, file: File) -> None:
+    if known := files.get_file_from_path(file.src_uri):
+        files.remove(known)
+    files.append(file)
 
 
 def on_env(env: Environment, config: MkDocsConfig, files: Files) -> Environment:
@@ -90,10 +99,10 @@ def on_page_read_source(page: Page, config: MkDocsConfig) -> str | None:
     weaver = weave.Weaver(course, lesson, draft())
     if weaver.stale and not only:
         log.warning(
-            "%s: its record is stale (%s); run: make record L=%s",
+            "%s: its record is stale (%s); run: %s",
             lesson.path,
             weaver.stale[0],
-            lesson.slug,
+            record.command(lesson),
         )
     return weaver.page()
 
@@ -106,7 +115,7 @@ def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -
     try:
         return formulas.prepare(html)
     except katex.KatexError as error:
-        raise PluginError(f"docs/{page.file.src_uri}:{line_of(error.tex, page)}: {error}") from None
+        raise PluginError(f"{place_of(error.tex, page)}: {error}") from None
 
 
 def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
@@ -126,15 +135,18 @@ def _from_page(source: str, page: Page) -> str:
 
 
 def lesson_of(page: Page) -> Lesson | None:
-    return course.pages.get(page.file.src_uri.removesuffix(".md"))
+    slug = page.file.src_uri.removesuffix(".md")
+    return course.pages.get(slug) or course.labs.get(slug)
 
 
-def line_of(tex: str, page: Page) -> int:
-    """The Markdown line of a formula."""
-    lesson = lesson_of(page)
-    text = str(lesson) if lesson else (ROOT / "docs" / page.file.src_uri).read_text()
+def place_of(tex: str, page: Page) -> str:
+    """The file and the line of a formula."""
     first = htmllib.unescape(tex).strip().splitlines()[0].strip()
-    return text[: max(text.find(first), 0)].count("\n") + 1
+    lesson, path = lesson_of(page), page.file.src_uri
+    if lesson and lesson.is_lab:
+        path, first = lesson.path.removeprefix("docs/"), json.dumps(first, ensure_ascii=False)[1:-1]
+    text = str(lesson) if lesson and not lesson.is_lab else (ROOT / "docs" / path).read_text()
+    return f"docs/{path}:{text[: max(text.find(first), 0)].count(chr(10)) + 1}"
 
 
 def draft() -> record.Record | None:

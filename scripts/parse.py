@@ -104,11 +104,16 @@ class Lesson:
 
     @property
     def slug(self) -> str:
-        return self.path.removeprefix("docs/").removesuffix(".md")
+        return self.path.removeprefix("docs/").removesuffix(".md").removesuffix(".ipynb")
 
     @property
     def is_lesson(self) -> bool:
         return "objectives" in self.front
+
+    @property
+    def is_lab(self) -> bool:
+        """Whether it is a notebook (see `scripts.notebook`)."""
+        return self.path.endswith(".ipynb")
 
     @property
     def title(self) -> str:

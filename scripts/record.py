@@ -257,7 +257,7 @@ def _unchanged(record: Record, before: Record, files: dict[str, str], place: Pat
                 **entry,
                 "cpu": 0,
                 "outputs": [
-                    {kind: _without_times(text) for kind, text in output.items()} for output in entry["outputs"]
+                    {kind: without_times(text) for kind, text in output.items()} for output in entry["outputs"]
                 ],
             }
             for entry in some["elements"]
@@ -309,6 +309,11 @@ def cpu_seconds(record: Record) -> float:
 
 
 # ---------------------------------------------------------------- freshness
+
+
+def command(lesson: Lesson) -> str:
+    """What to type to record a lesson or a lab."""
+    return f"make {'labs' if lesson.is_lab else 'record'} L={lesson.slug}"
 
 
 def why(course: Course, lesson: Lesson) -> list[str]:
@@ -371,13 +376,13 @@ TOLERANCE = 0.02  # of a float, relative
 NOISE = 1e-7  # floats below it are rounding error, whose digits say nothing
 
 
-def _without_times(text: str) -> str:
+def without_times(text: str) -> str:
     return TIME.sub("<time>", text)
 
 
 def same_text(now: str, then: str) -> bool:
     """Whether two outputs agree: words and integers exactly, floats to a tolerance, times not at all."""
-    now, then = _without_times(now), _without_times(then)
+    now, then = without_times(now), without_times(then)
     if NUMBER.sub("#", now) != NUMBER.sub("#", then):
         return False
     return all(map(_close, NUMBER.findall(now), NUMBER.findall(then)))

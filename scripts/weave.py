@@ -40,7 +40,7 @@ class Weaver:
     def page(self) -> str:
         """The whole page: front matter, title, header line, objectives, and the woven parts."""
         head, *parts = self.lesson.parts if self.lesson.front else ("", *self.lesson.parts)
-        if not self.lesson.is_lesson:
+        if not (self.lesson.is_lesson or self.lesson.is_lab):
             return f"{head}{self.notice()}{''.join(map(self.part, parts))}"
         front = yaml.safe_dump(
             {"title": self.lesson.title, "description": self.lesson.front["description"]},
@@ -52,7 +52,7 @@ class Weaver:
 
     def header(self) -> str:
         """What the reader wants to know before the first line."""
-        facts = [f"Lesson {self.course.numbers[self.lesson.slug]}"]
+        facts = ["Lab" if self.lesson.is_lab else f"Lesson {self.course.numbers[self.lesson.slug]}"]
         if self.record:
             run = self.record["run"]
             facts.append(
@@ -62,20 +62,21 @@ class Weaver:
             )
         facts += [f'<code class="module">{module}</code>' for module in self.lesson.modules]
         lines = [f"{' '.join(facts)}\n{{ .lesson-meta }}"]
-        slugs = self.lesson.front["prerequisites"]
+        slugs = self.lesson.front.get("prerequisites", [])
         if needed := ", ".join(stages.link(self.course, slug, self.lesson.slug) for slug in slugs):
             lines.append(f"After {needed}\n{{ .lesson-meta }}")
         lines.append(f"{self.downloads()}\n{{ .lesson-downloads }}")
-        aims = "\n".join(f"- {aim}" for aim in self.lesson.front["objectives"])
-        lines.append(
-            f'<div class="lesson-objectives" markdown>\n\nYou will be able to\n\n{aims}\n\n</div>',
-        )
+        if aims := "\n".join(f"- {aim}" for aim in self.lesson.front.get("objectives", [])):
+            lines.append(
+                f'<div class="lesson-objectives" markdown>\n\nYou will be able to\n\n{aims}\n\n</div>',
+            )
         return "\n\n".join(lines) + "\n\n"
 
     def downloads(self) -> str:
         """Links to the lesson as a notebook and as a script, and to Colab where the repository's address is known."""
         name = Path(self.lesson.slug).name
-        links = [f"[Notebook]({name}.ipynb){{ .download download }}", f"[Script]({name}.py){{ .download download }}"]
+        kinds = {"Notebook": ".ipynb", "Script": ".py"} if self.lesson.is_lesson else {"Notebook": ".ipynb"}
+        links = [f"[{kind}]({name}{suffix}){{ .download download }}" for kind, suffix in kinds.items()]
         if address := export.colab(f"{self.lesson.slug}.ipynb"):
             links.append(f"[Open in Colab]({address}){{ .colab }}")
         return " ".join(links)
@@ -84,10 +85,10 @@ class Weaver:
         if not self.stale:
             return ""
         reasons = "".join(f"    - {reason}\n" for reason in self.stale[:5])
-        name = self.lesson.slug
+        command = f"make {'labs' if self.lesson.is_lab else 'lesson'} L={self.lesson.slug}"
         return (
             f'!!! stale "The outputs on this page are {"older than its code" if self.record else "missing"}"\n\n'
-            f"{reasons}\n    Run `make lesson L={name}`.\n\n"
+            f"{reasons}\n    Run `{command}`.\n\n"
         )
 
     def part(self, part: str | Block | Inline) -> str:
@@ -194,28 +195,31 @@ def _indented(text: str, indent: str) -> str:
 
 
 def navigation(course: Course) -> list[Any]:
-    """The site's navigation: home, then the stages that have a page of their own or lessons."""
+    """The site's navigation: home, then the stages that have a page of their own or lessons, then the labs."""
     nav: list[Any] = [{"Home": "index.md"}]
-    for stage in course.stages:
+    for folder, title in [*((stage.folder, stage.title) for stage in course.stages), ("labs", "Labs")]:
         pages: list[Any] = []
-        if (course.root / "docs" / stage.folder / "index.md").exists():
-            pages.append(f"{stage.folder}/index.md")
-        written = [slug for slug in stage.slugs if slug in course.lessons]
+        if (course.root / "docs" / folder / "index.md").exists():
+            pages.append(f"{folder}/index.md")
+        written = [slug for slug in course.numbers if slug in course.lessons and slug.startswith(f"{folder}/")]
         pages += [{f"{course.numbers[slug]} {course.titles[slug]}": f"{slug}.md"} for slug in written]
+        pages += [{lab.title: f"{slug}.md"} for slug, lab in course.labs.items() if slug.startswith(f"{folder}/")]
         if pages:
-            nav.append({stage.title: pages})
+            nav.append({title: pages})
     return nav
 
 
 def weave_to(course: Course, folder: Path) -> int:
     """Write the woven site source to a folder, with an `mkdocs.yml` that needs no hook; return the page count."""
     docs = folder / "docs"
-    shutil.copytree(course.root / "docs", docs, ignore=shutil.ignore_patterns("record.json"))
+    shutil.copytree(course.root / "docs", docs, ignore=shutil.ignore_patterns("record.json", ".ipynb_checkpoints"))
+    for slug, lab in course.labs.items():
+        (docs / f"{slug}.md").write_text(Weaver(course, lab).page())
     for path in docs.rglob("*.md"):
         slug = path.relative_to(docs).as_posix().removesuffix(".md")
         text = Weaver(course, course.pages[slug]).page() if slug in course.pages else path.read_text()
         path.write_text(stages.fill(text, course, slug))
-    for lesson in course.lessons.values():
+    for lesson in [*course.lessons.values(), *course.labs.values()]:
         for suffix, text in export.exports(course, lesson).items():
             (docs / f"{lesson.slug}{suffix}").write_text(text)
     for name, content in katex.assets(course.root / "node_modules").items():
