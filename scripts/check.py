@@ -16,7 +16,7 @@ from scripts.course import Course
 
 WIDTH = 100  # characters of a line of code in a lesson
 FORMAT = ".venv/bin/ruff check --fix; .venv/bin/ruff format scripts tests"
-FINDING = re.compile(r"^(src/course/\S+?\.py):(\d+)(.*)$")
+FINDING = re.compile(r"(src/course/\S+?\.py):(\d+)(.*)$")
 LINK = re.compile(r"Doc file '(?P<page>[^']+)' contains an? .*?link '(?P<link>[^']+)'")
 MKDOCS = re.compile(r"^(?:WARNING|ERROR) +- +")  # what it says besides is progress
 
@@ -105,20 +105,20 @@ def _tool(course: Course, name: str, *arguments: str) -> Iterator[str]:
 
 def in_lesson(course: Course, line: str) -> str:
     """A finding in a generated module, as one in the lesson."""
-    match = FINDING.match(line)
+    match = FINDING.search(line)
     if not match:
         return line
     module = Path(match[1]).relative_to("src").with_suffix("").as_posix().replace("/", ".")
     if module not in course.owners:
         return line
     path, number = tangle.source_lines(course, module).get(int(match[2]), (match[1], int(match[2])))
-    return f"{path}:{number}{match[3]}"
+    return f"{line[: match.start()]}{path}:{number}{match[3]}"
 
 
 def in_page(course: Course, line: str) -> str:
     """A link that MkDocs could not follow, at its line."""
     match = LINK.match(line)
-    if not match:
+    if not match or match["page"].startswith("api/"):
         return line
     notebook = course.labs.get(match["page"].removesuffix(".md"))
     page = Path(notebook.path if notebook else f"docs/{match['page']}")

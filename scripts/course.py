@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
 import functools
 from collections.abc import Iterable
@@ -12,7 +13,7 @@ from typing import Any
 import yaml
 
 from scripts import notebook
-from scripts.parse import Lesson, LessonError, parse
+from scripts.parse import Block, Lesson, LessonError, parse
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -55,6 +56,23 @@ class Stage:
 
 
 @dataclass(frozen=True)
+class Symbol:
+    """A public name of the package: `path` is its dotted name, `block` the first that defines it."""
+
+    path: str
+    lesson: Lesson
+    block: Block
+
+    @property
+    def module(self) -> str:
+        return self.path.rpartition(".")[0]
+
+    @property
+    def name(self) -> str:
+        return self.path.rpartition(".")[2]
+
+
+@dataclass(frozen=True)
 class Course:
     """The curriculum, and the lessons of it that are written."""
 
@@ -91,6 +109,17 @@ class Course:
                 owners[module] = lesson
         return owners
 
+    @functools.cached_property
+    def symbols(self) -> dict[str, Symbol]:
+        """The public names of the package by their paths, module by module in page order."""
+        symbols: dict[str, Symbol] = {}
+        for module, lesson in self.owners.items():
+            for block in lesson.modules[module]:
+                for name in public_names(block.code):
+                    path = f"{module}.{name}"
+                    symbols.setdefault(path, Symbol(path, lesson, block))
+        return symbols
+
     def slug(self, name: str) -> str:
         """The slug of a lesson, written or not, from a slug, a path, or the last part of a slug."""
         name = name.removeprefix("docs/").removesuffix(".md").strip("/")
@@ -125,6 +154,22 @@ def meant(name: str, slugs: Iterable[str]) -> str:
     near = [slug for end in close for slug in ends if ends[slug] == end]
     guess = f"did you mean {' or '.join(near)}? A" if near else "a"
     return f"{guess} new lesson is added there first, in its place"
+
+
+def public_names(code: str) -> list[str]:
+    """The functions, classes, constants and aliases that the code defines; type variables are nobody's business."""
+    names: list[str] = []
+    for node in ast.parse(code).body:
+        match node:
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+                names.append(node.name)
+            case ast.Assign(value=ast.Call(func=ast.Name(id="TypeVar" | "ParamSpec"))):
+                pass
+            case ast.Assign(targets=targets):
+                names += [target.id for target in targets if isinstance(target, ast.Name)]
+            case ast.AnnAssign(target=ast.Name(id=name)):
+                names.append(name)
+    return [name for name in names if not name.startswith("_")]
 
 
 def read_page(path: Path, root: Path, stages: list[Stage]) -> Lesson:

@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -19,38 +20,53 @@ from jinja2 import Environment, FileSystemBytecodeCache
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
 from mkdocs.livereload import LiveReloadServer
-from mkdocs.plugins import get_plugin_logger
+from mkdocs.plugins import CombinedEvent, event_priority, get_plugin_logger
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 from watchdog.observers.polling import PollingObserver
 
-from scripts import export, figures, katex, record, stages, weave
+from scripts import api, export, figures, katex, record, stages, weave
 from scripts.course import ROOT, Course, load
 from scripts.parse import Lesson, LessonError
 
 log = get_plugin_logger("course")
 PLOT = re.compile(r'<img alt="(?P<alt>[^"]*)" src="(?P<source>[^"]*records/[^"]*/figure-\d+\.svg)"\s*/?>')
+TYPE = re.compile(r'<span title="[\w.]+">([^<]*)</span>')  # a tooltip `int` on int, as autorefs leaves them
 
 course: Course
 formulas = katex.Katex(ROOT / ".cache" / "katex", ROOT / "node_modules")
 only = os.environ.get("COURSE_LESSON")
 
 
-def on_config(config: MkDocsConfig) -> MkDocsConfig:
+@event_priority(50)  # before mkdocstrings looks for the package
+def _read(config: MkDocsConfig) -> None:
     global course
     try:
         course = load(ROOT)
     except LessonError as error:
         raise PluginError(str(error)) from None
+    if only:
+        config.plugins["mkdocstrings"].config.enabled = False
+    else:
+        api.write_package(course, ROOT)
+
+
+def _settings(config: MkDocsConfig) -> MkDocsConfig:
     config.nav = weave.navigation(course)
     if only:
         config.nav = [f"{only}.md"]
+    else:
+        mkdocstrings: Any = config.plugins["mkdocstrings"]
+        mkdocstrings.get_handler("python").env.bytecode_cache = compiled_templates()
     if repository := export.repository():
         config.repo_url, config.repo_name, config.edit_uri = repository, "Repository", "edit/main/docs/"
     if not config.use_directory_urls:  # a site that is opened from a disk: its pages cannot fetch one another
         config.extra["polyfills"] = ["assets/iframe-worker.js"]
         config.theme["features"].remove("navigation.instant")
     return config
+
+
+on_config = CombinedEvent(_read, _settings)
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -65,6 +81,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
             replace(files, File.generated(config, f"{lesson.slug}{suffix}", content=text))
         if lesson.is_lab:
             files.append(File.generated(config, f"{lesson.slug}.md", content=""))  # woven when it is read
+    if not only:
+        for path, text in api.pages(course).items():
+            files.append(File.generated(config, path, content=text))
     return files
 
 
@@ -76,10 +95,14 @@ def replace(files: Files, file: File) -> None:
 
 def on_env(env: Environment, config: MkDocsConfig, files: Files) -> Environment:
     """Keep the theme's compiled templates: to compile them is a third of a small build."""
+    env.bytecode_cache = compiled_templates()
+    return env
+
+
+def compiled_templates() -> FileSystemBytecodeCache:
     folder = ROOT / ".cache" / "templates"
     folder.mkdir(parents=True, exist_ok=True)
-    env.bytecode_cache = FileSystemBytecodeCache(str(folder))
-    return env
+    return FileSystemBytecodeCache(str(folder))
 
 
 def on_serve(server: LiveReloadServer, config: MkDocsConfig, builder: Callable[..., None]) -> LiveReloadServer:
@@ -126,7 +149,8 @@ def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
         svg = draft_figures().get(place.name) or place.read_text()
         return figures.inline(svg, match["alt"])
 
-    return PLOT.sub(inline, formulas.render(output))
+    output = PLOT.sub(inline, formulas.render(output))
+    return TYPE.sub(r"\1", output) if page.file.src_uri.startswith("api/") else output
 
 
 def _from_page(source: str, page: Page) -> str:
@@ -143,9 +167,10 @@ def place_of(tex: str, page: Page) -> str:
     """The file and the line of a formula."""
     first = htmllib.unescape(tex).strip().splitlines()[0].strip()
     lesson, path = lesson_of(page), page.file.src_uri
+    text = str(lesson) if lesson else page.file.content_string
     if lesson and lesson.is_lab:
         path, first = lesson.path.removeprefix("docs/"), json.dumps(first, ensure_ascii=False)[1:-1]
-    text = str(lesson) if lesson and not lesson.is_lab else (ROOT / "docs" / path).read_text()
+        text = (ROOT / "docs" / path).read_text()
     return f"docs/{path}:{text[: max(text.find(first), 0)].count(chr(10)) + 1}"
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import yaml
 
-from scripts import export, katex, record, stages
-from scripts.course import Course
+from scripts import api, export, katex, mentions, record, stages
+from scripts.course import Course, public_names
 from scripts.parse import Block, Element, Inline, Lesson
 
 NEEDS = {"cuda": "a CUDA GPU", "shakespeare": "the text of tiny Shakespeare", "triton": "Triton (Linux)"}
@@ -47,7 +47,7 @@ class Weaver:
             allow_unicode=True,
             sort_keys=False,
         )
-        woven = "".join(map(self.part, parts))
+        woven = mentions.link("".join(map(self.part, parts)), self.course, self.lesson)
         return f"---\n{front}---\n\n# {self.lesson.title}\n\n{self.header()}{self.notice()}\n{woven}"
 
     def header(self) -> str:
@@ -60,7 +60,8 @@ class Weaver:
                 f'torch {run["torch"]}, {run["date"]}">{record.cpu_seconds(self.record):.0f} CPU seconds '
                 f"on {html.escape(short_device(run['device']))}</span>"
             )
-        facts += [f'<code class="module">{module}</code>' for module in self.lesson.modules]
+        for module in self.lesson.modules:
+            facts.append(f"[`{module}`]({api.link(self.course, module, self.lesson.slug)}){{ .name }}")
         lines = [f"{' '.join(facts)}\n{{ .lesson-meta }}"]
         slugs = self.lesson.front.get("prerequisites", [])
         if needed := ", ".join(stages.link(self.course, slug, self.lesson.slug) for slug in slugs):
@@ -115,15 +116,26 @@ class Weaver:
 
     def fence(self, block: Block) -> str:
         """The block as a fence with what the highlighter knows: classes, a title, lines to mark."""
-        keys = [".python"]
-        if title := block.keys.get("title"):
-            keys.append(f'.module title="{title.removeprefix("src/")}"')
+        keys, bar = [".python"], ""
+        if block.module:
+            keys.append(".module")
+            bar = self.title_bar(block)
         elif block.role in TITLES:
             keys.append(f'.{block.role} title="{TITLES[block.role]}"')
         if marked := block.keys.get("hl_lines"):
             keys.append(f'hl_lines="{marked.replace(",", " ")}"')
         ticks = fence_for(block.code)
-        return f"{ticks}{{{' '.join(keys)}}}\n{block.code}{ticks}\n"
+        return f"{bar}{ticks}{{{' '.join(keys)}}}\n{block.code}{ticks}\n"
+
+    def title_bar(self, block: Block) -> str:
+        """The name of the block's file: it leads to what the API says of the first name that the block defines."""
+        file, module = block.keys["title"], str(block.module)
+        names = public_names(block.code)
+        target = api.link(self.course, f"{module}.{names[0]}" if names else module, self.lesson.slug)
+        bar = f'[{file.removeprefix("src/")}]({target} "API: {", ".join(names) or module}")'
+        if repository := export.repository():
+            bar += f" [source]({repository}/blob/main/{file}){{ .source }}"
+        return f"{bar}\n{{ .filename }}\n\n"
 
     def outputs(self, block: Block) -> str:
         return "".join(f"\n{self.output(output, block)}" for output in self.recorded(block))
@@ -206,7 +218,7 @@ def navigation(course: Course) -> list[Any]:
         pages += [{lab.title: f"{slug}.md"} for slug, lab in course.labs.items() if slug.startswith(f"{folder}/")]
         if pages:
             nav.append({title: pages})
-    return nav
+    return [*nav, {"API": api.navigation(course)}]
 
 
 def weave_to(course: Course, folder: Path) -> int:
@@ -219,6 +231,9 @@ def weave_to(course: Course, folder: Path) -> int:
         slug = path.relative_to(docs).as_posix().removesuffix(".md")
         text = Weaver(course, course.pages[slug]).page() if slug in course.pages else path.read_text()
         path.write_text(stages.fill(text, course, slug))
+    for name, text in api.pages(course).items():
+        (docs / name).parent.mkdir(parents=True, exist_ok=True)
+        (docs / name).write_text(text)
     for lesson in [*course.lessons.values(), *course.labs.values()]:
         for suffix, text in export.exports(course, lesson).items():
             (docs / f"{lesson.slug}{suffix}").write_text(text)
@@ -228,8 +243,11 @@ def weave_to(course: Course, folder: Path) -> int:
     settings = yaml.load((course.root / "mkdocs.yml").read_text(), Loader=_Tagged)
     for key in ("hooks", "watch"):
         settings.pop(key, None)
-    if custom := settings.get("theme", {}).get("custom_dir"):
-        shutil.copytree(course.root / custom, folder / custom, dirs_exist_ok=True)
+    for part in ("overrides", "scripts/docstrings.py", "templates"):
+        (folder / part).parent.mkdir(exist_ok=True)
+        copy = shutil.copytree if (course.root / part).is_dir() else shutil.copy
+        copy(course.root / part, folder / part)
+    api.write_package(course, folder)
     settings["nav"] = navigation(course)
     (folder / "mkdocs.yml").write_text(yaml.dump(settings, Dumper=_TaggedDumper, sort_keys=False))
     return len(course.lessons)

@@ -67,7 +67,7 @@ class Scratch:
 
     def with_engine(self) -> Scratch:
         """Put the engine and the site's settings there, so that commands can run in the folder."""
-        for name in ("scripts", "overrides"):
+        for name in ("scripts", "overrides", "templates"):
             shutil.copytree(ENGINE / name, self.root / name, ignore=shutil.ignore_patterns("__pycache__"))
         for name in ("mkdocs.yml", "pyproject.toml", "package.json"):
             shutil.copy(ENGINE / name, self.root / name)

@@ -100,7 +100,8 @@ def woven(scratch: Scratch, slug: str = "0-one/first") -> str:
 def test_a_woven_page_shows_each_output_below_its_block(page: Scratch):
     text = woven(page)
     assert "# First\n" in text and "- two\n" in text
-    assert '```{.python .module title="course/data/words.py" hl_lines="2"}\n' in text
+    assert "[course/data/words.py](../api/data/words.md#course.data.words.words " in text
+    assert '```{.python .module hl_lines="2"}\n' in text
     assert "````{.text .output}\nthree a b\n```\n````\n" in text
     assert "There are 2 words." in text
     assert "![A &lt;line&gt; that rises.](../records/0-one/first/figure-1.svg)" in text
@@ -195,6 +196,8 @@ def test_zensical_builds_the_woven_folder(page: Scratch, tmp_path_factory):
     html = (folder / "site/0-one/first/index.html").read_text()
     assert "three a b" in html and "figure-1.svg" in html
     assert (folder / "site/0-one/first.ipynb").exists()
+    assert 'href="../../api/data/words/#course.data.words.words"' in html
+    assert 'id="course.data.words.words"' in (folder / "site/api/data/words/index.html").read_text()
 
 
 def test_a_notebook_runs_from_top_to_bottom_with_the_package_alone(page: Scratch, tmp_path):
