@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from scripts import notebook
+from scripts import glossary, notebook
 from scripts.parse import Block, Lesson, LessonError, parse
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -119,6 +119,12 @@ class Course:
                     path = f"{module}.{name}"
                     symbols.setdefault(path, Symbol(path, lesson, block))
         return symbols
+
+    @functools.cached_property
+    def glossary(self) -> list[glossary.Term]:
+        """The terms of the glossary, if the course has one."""
+        path = self.root / glossary.PATH
+        return glossary.read(read_text(path), self.numbers) if path.exists() else []
 
     def slug(self, name: str) -> str:
         """The slug of a lesson, written or not, from a slug, a path, or the last part of a slug."""
@@ -247,5 +253,5 @@ def load(root: Path = ROOT) -> Course:
     books = [path for path in sorted((root / "docs").rglob("*.ipynb")) if ".ipynb_checkpoints" not in path.parts]
     labs = [notebook.read(path, root) for path in books]
     course = Course(root, stages, lessons, lessons | others, {lab.slug: lab for lab in labs})
-    _ = course.owners  # two owners of one module are an error now, not at the first use
+    _ = course.owners, course.glossary  # their errors come now, not at the first use
     return course

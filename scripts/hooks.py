@@ -25,7 +25,7 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 from watchdog.observers.polling import PollingObserver
 
-from scripts import api, export, figures, katex, record, stages, weave
+from scripts import api, export, figures, katex, record, weave
 from scripts.course import ROOT, Course, load
 from scripts.parse import Lesson, LessonError
 
@@ -131,7 +131,7 @@ def on_page_read_source(page: Page, config: MkDocsConfig) -> str | None:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    return stages.fill(markdown, course, page.file.src_uri.removesuffix(".md"))
+    return weave.fill(markdown, course, page.file.src_uri.removesuffix(".md"))
 
 
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:

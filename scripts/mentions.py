@@ -1,10 +1,13 @@
-"""What the prose of a lesson mentions, linked: names of the package to the API.
+"""What the prose of a lesson mentions, linked: names of the package to the API, terms to the glossary.
 
 A name is linked where the lesson builds or imports it, so that nothing is guessed, at its first mention in a section.
+A term is linked at its first mention on the page, unless the page explains it: the page is the term's own lesson, or
+sets the term in italics or bold.
 """
 
 from __future__ import annotations
 
+import os
 import re
 
 from scripts import api
@@ -29,8 +32,14 @@ PROSE = r"""
 
 def link(text: str, course: Course, lesson: Lesson) -> str:
     """The woven text of a lesson, with its mentions linked."""
+    terms = {f"term{n}": term for n, term in enumerate(course.glossary) if term.tooltip}
+    words = "|".join(f"(?P<{group}>{term.pattern})" for group, term in terms.items())
+    pattern = PROSE + (rf"| (?<![\w-])(?:{words})(?![\w-])" if words else "")
     names = {path.rpartition(".")[2]: path for path in paths(course, lesson)}
+    glossary = os.path.relpath("glossary.md", os.path.dirname(lesson.slug))
     named: set[str] = set()  # in this section
+    explained = {group for group, term in terms.items() if lesson.slug in term.lessons}
+    explained |= {found.lastgroup or "" for found in re.finditer(rf"(?<=\*)(?:{words})(?=\*)", text)}
 
     def replace(found: re.Match[str]) -> str:
         kind = found.lastgroup or ""
@@ -41,9 +50,12 @@ def link(text: str, course: Course, lesson: Lesson) -> str:
             if path not in named and (path in course.symbols or path in course.owners):
                 named.add(path)
                 return f"[{found[0]}]({api.link(course, path, lesson.slug)}){{ .name }}"
+        elif kind in terms and kind not in explained:
+            explained.add(kind)
+            return f'[{found[0]}]({glossary}#{terms[kind].anchor} "{terms[kind].text}"){{ .term }}'
         return found[0]
 
-    return re.sub(PROSE, replace, text, flags=re.MULTILINE | re.VERBOSE)
+    return re.sub(pattern, replace, text, flags=re.MULTILINE | re.VERBOSE)
 
 
 def paths(course: Course, lesson: Lesson) -> list[str]:

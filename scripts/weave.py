@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from scripts import api, export, katex, mentions, record, stages
+from scripts import api, export, glossary, katex, mentions, record, stages
 from scripts.course import Course, public_names
 from scripts.parse import Block, Element, Inline, Lesson
 
@@ -218,7 +218,15 @@ def navigation(course: Course) -> list[Any]:
         pages += [{lab.title: f"{slug}.md"} for slug, lab in course.labs.items() if slug.startswith(f"{folder}/")]
         if pages:
             nav.append({title: pages})
+    if course.glossary:
+        nav.append({"Glossary": "glossary.md"})
     return [*nav, {"API": api.navigation(course)}]
+
+
+def fill(text: str, course: Course, page: str) -> str:
+    """Put into the Markdown of a page what it leaves to the course: maps, titles of lessons, anchors of terms."""
+    text = stages.fill(text, course, page)
+    return glossary.anchored(text) if f"docs/{page}.md" == glossary.PATH else text
 
 
 def weave_to(course: Course, folder: Path) -> int:
@@ -230,7 +238,7 @@ def weave_to(course: Course, folder: Path) -> int:
     for path in docs.rglob("*.md"):
         slug = path.relative_to(docs).as_posix().removesuffix(".md")
         text = Weaver(course, course.pages[slug]).page() if slug in course.pages else path.read_text()
-        path.write_text(stages.fill(text, course, slug))
+        path.write_text(fill(text, course, slug))
     for name, text in api.pages(course).items():
         (docs / name).parent.mkdir(parents=True, exist_ok=True)
         (docs / name).write_text(text)

@@ -117,6 +117,17 @@
     });
   }
 
+  // A finger cannot hover: its first tap on a term shows what the term means, and only the next follows the link.
+  let unread = null;
+  const term = ({ target }) => target.closest("a.term");
+  document.addEventListener("touchstart", (event) => {
+    unread = term(event)?.matches(":not([aria-describedby])") ? term(event) : null;
+  });
+  document.addEventListener("click", (event) => {
+    if (unread && unread === term(event)) event.preventDefault();
+    unread = null;
+  });
+
   let leave = () => {};
   document$.subscribe(() => {
     leave();
