@@ -32,6 +32,7 @@ POWER = re.compile(
     r"(?P<group>\s*<g[^>]*>\s*)<text>.*?style=\"(?P<style>[^\"]*)\".*?</text>",
     re.DOTALL,
 )
+COMMAND = re.compile(r"([MLQCz])([^MLQCz]*)")  # all that Matplotlib draws with, from points in absolute numbers
 SUPERSCRIPTS = str.maketrans("0123456789-−", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁻")
 INK, GRID, *CYCLE = list(COLOURS)[:-1]
 
@@ -105,8 +106,36 @@ def tidy(svg: str) -> str:
     used = set(re.findall(r"url\(#([^)]+)\)|href=\"#([^\"]+)\"", svg))
     kept = {name for pair in used for name in pair}
     svg = re.sub(r' id="([^"]+)"', lambda m: m[0] if m[1] in kept else "", svg)
-    svg = re.sub(r'\b(d|x|y)="([^"]*)"', lambda m: f'{m[1]}="{_shorten(m[2])}"', svg)
+    svg = re.sub(r' d="([^"]*)"', lambda m: f' d="{_relative(m[1])}"', svg)
+    svg = re.sub(r' (x|y)="([^"]*)"', lambda m: f' {m[1]}="{_shorten(m[2])}"', svg)
     return svg.rstrip() + "\n"
+
+
+def _relative(path: str) -> str:
+    """The same path, each point given from the one before it: half the bytes of a dense curve.
+
+    Points are rounded before they are subtracted, so that no error adds up.
+    """
+    steps: list[str] = []
+    here = start = [0, 0]
+    for command, numbers in COMMAND.findall(path):
+        if command == "z":
+            steps.append("z")
+            here = start
+            continue
+        hundredths = [round(100 * float(number)) for number in numbers.split()]
+        origin = [0, 0] if command == "M" else here
+        ways = " ".join(_hundredths(value - origin[i % 2]) for i, value in enumerate(hundredths))
+        steps.append((command if command == "M" else command.lower()) + ways.replace(" -", "-"))
+        here = hundredths[-2:]
+        if command == "M":
+            start = here
+    return "".join(steps)
+
+
+def _hundredths(count: int) -> str:
+    text = f"{count / 100:.2f}".rstrip("0").rstrip(".")
+    return text.replace("0.", ".", 1) if abs(count) < 100 else text
 
 
 def _shorten(numbers: str) -> str:
