@@ -8,6 +8,7 @@ from __future__ import annotations
 import html as htmllib
 import json
 import os
+import posixpath
 import re
 import sys
 from collections.abc import Callable
@@ -30,6 +31,8 @@ from scripts.course import ROOT, Course, load
 from scripts.parse import Lesson, LessonError
 
 log = get_plugin_logger("course")
+API_STYLE = "assets/_mkdocstrings.css"  # mkdocstrings writes it at the end of a build
+PLAIN = re.compile(r'<span class="[nw]">([^<]*)</span>')  # names and spaces in code, which no style marks
 PLOT = re.compile(r'<img alt="(?P<alt>[^"]*)" src="(?P<source>[^"]*records/[^"]*/figure-\d+\.svg)"\s*/?>')
 TYPE = re.compile(r'<span title="[\w.]+">([^<]*)</span>')  # a tooltip `int` on int, as autorefs leaves them
 
@@ -73,6 +76,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add what is not in `docs/`: the downloads of each lesson, KaTeX's stylesheet, the fonts."""
     for path, content in katex.assets(ROOT / "node_modules").items():
         files.append(File.generated(config, path, content=content))
+    files.append(File.generated(config, "assets/site.css", content=stylesheet(files, config)))
+    config.extra_css = ["assets/site.css"]
     for file in list(files.documentation_pages()):
         if only and file.src_uri != f"{only}.md":
             files.remove(file)
@@ -91,6 +96,22 @@ def replace(files: Files, file: File) -> None:
     if known := files.get_file_from_path(file.src_uri):
         files.remove(known)
     files.append(file)
+
+
+def stylesheet(files: Files, config: MkDocsConfig) -> str:
+    """The site's stylesheets as one: each of them would hold up the first paint by a request of its own."""
+
+    def relocated(path: str) -> str:
+        if path == API_STYLE:
+            mkdocstrings: Any = config.plugins["mkdocstrings"]
+            return str(mkdocstrings.get_handler("python").extra_css)
+        file = files.get_file_from_path(path)
+        if not file:
+            raise PluginError(f"mkdocs.yml: extra_css names {path}, which is not there")
+        folder = posixpath.relpath(posixpath.dirname(path), "assets")
+        return re.sub(r"""url\((["']?)(?!["']?(?:data:|#))""", rf"url(\g<1>{folder}/", file.content_string)
+
+    return "\n".join(map(relocated, config.extra_css))
 
 
 def on_env(env: Environment, config: MkDocsConfig, files: Files) -> Environment:
@@ -136,7 +157,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     try:
-        return formulas.prepare(html)
+        return formulas.prepare(PLAIN.sub(r"\1", html))
     except katex.KatexError as error:
         raise PluginError(f"{place_of(error.tex, page)}: {error}") from None
 

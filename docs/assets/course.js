@@ -128,6 +128,15 @@
     unread = null;
   });
 
+  // What scrolls sideways can be reached and scrolled by keyboard. The theme sees to that for listings, but takes it away
+  // again where there is no pointer.
+  const SCROLLERS = "pre > code, .md-typeset__scrollwrap, div.arithmatex, .output.html > *";
+  const reach = ({ target }) => {
+    if (!target.hasAttribute("tabindex") && target.scrollWidth > target.clientWidth) target.tabIndex = 0;
+  };
+  const sized = new ResizeObserver((entries) => entries.forEach(reach));
+  const taken = new MutationObserver((changes) => changes.forEach(reach));
+
   let leave = () => {};
   document$.subscribe(() => {
     leave();
@@ -137,6 +146,9 @@
       addFinish(article);
       leave = followSections(article);
     }
+    sized.disconnect();
+    for (const scroller of document.querySelectorAll(SCROLLERS)) sized.observe(scroller);
+    taken.observe(document.querySelector("article"), { subtree: true, attributeFilter: ["tabindex"] });
     document.querySelectorAll(".home").forEach(welcome);
     document.querySelectorAll(".map").forEach(lightArcs);
     markRead();
