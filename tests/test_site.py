@@ -162,6 +162,31 @@ def test_no_page_asks_another_host_for_anything(page: Scratch):
             assert not re.search(r"url\([\"']?(https?:)?//", path.read_text()), path
 
 
+def test_the_stylesheets_are_one_and_find_their_fonts(page: Scratch):
+    page.with_engine().command("mkdocs", "build", "--strict")
+    html = (page.root / "site/0-one/first/index.html").read_text()
+    assert re.findall(r'<link rel="stylesheet" href="([^"]*)">', html)[1:][1:] == ["../../assets/site.css"]
+    css = (page.root / "site/assets/site.css").read_text()
+    assert ".katex" in css and "content-visibility" in css
+    for url in re.findall(r"""url\(["']?(?!data:|["']data:|#)([^"')]+)""", css):
+        assert (page.root / "site/assets" / url).exists(), url
+
+
+def test_a_stylesheet_that_is_not_there_is_an_error(page: Scratch):
+    settings = page.with_engine().root / "mkdocs.yml"
+    settings.write_text(settings.read_text().replace("assets/fonts.css\n", "assets/gone.css\n"))
+    done = page.command("mkdocs", "build")
+    assert done.returncode == 1 and "extra_css names assets/gone.css, which is not there" in done.stderr
+
+
+def test_names_and_spaces_in_code_need_no_element(page: Scratch):
+    page.with_engine().command("mkdocs", "build", "--strict")
+    html = (page.root / "site/0-one/first/index.html").read_text()
+    assert (
+        '<span class="k">def</span> <span class="nf">words</span><span class="p">(</span>text<span class="p">:' in html
+    )
+
+
 def test_a_formula_that_katex_rejects_is_an_error_at_its_line(page: Scratch):
     path = page.page("0-one/first", PAGE.replace("\\frac{n(n+1)}{2}", "\\frac{n(n+1)"))
     line = next(i for i, text in enumerate(path.read_text().splitlines(), 1) if "\\sum" in text)
