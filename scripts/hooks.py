@@ -47,7 +47,8 @@ def _read(config: MkDocsConfig) -> None:
     try:
         course = load(ROOT)
     except LessonError as error:
-        raise PluginError(str(error)) from None
+        if not (only and "course" in globals()):  # a preview goes on with what it read before
+            raise PluginError(str(error)) from None
     if only:
         config.plugins["mkdocstrings"].config.enabled = False
     else:
@@ -152,7 +153,15 @@ def on_page_read_source(page: Page, config: MkDocsConfig) -> str | None:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    return weave.fill(markdown, course, page.file.src_uri.removesuffix(".md"))
+    return fault() + weave.fill(markdown, course, page.file.src_uri.removesuffix(".md"))
+
+
+def fault() -> str:
+    """In a preview whose last save cannot be read, what is wrong with it."""
+    path = draft_folder() / "fault.txt"
+    if not (only and path.exists()):
+        return ""
+    return f'!!! failure "The page is as before the last save"\n\n    {htmllib.escape(path.read_text())}\n\n'
 
 
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:

@@ -28,6 +28,7 @@ CHECKPOINTS = 150  # blocks and values that can be resumed from; later ones run 
 POLL = 0.1  # seconds between looks at the file
 GRACE = 0.5  # seconds for the blocks of an edit to be through, so that the page is built once
 PATIENCE = 1.0  # seconds between two drafts of a longer run
+FAULT = "fault.txt"  # in the draft's folder: why the last save cannot be read
 PORTS = 20  # tried, from the one asked for
 
 
@@ -116,6 +117,7 @@ class Preview:
             changes = tangle.tangle(course)
         except LessonError as error:
             print(f"\n{error}", flush=True)
+            tangle.replace_file(self.draft / FAULT, str(error))  # until the next draft: the page says it, too
             return
         for fault in changes.by_hand:
             print(fault, flush=True)

@@ -57,9 +57,14 @@ def test_every_failed_check_says_what_to_type_next(scratch: Scratch, monkeypatch
         "next: .venv/bin/ruff check --fix; ",
         "next: edit these lines; make check",
         "docs/0-one/first.md: there is no record; make record L=0-one/first",
-        "next: make record",
     ):
         assert expected in printed, printed
+    assert "its record is stale" not in printed  # a missing record is said once
+
+
+def test_types_are_not_judged_on_old_modules(scratch: Scratch):
+    scratch.page("0-one/first", PAGE)
+    assert list(check.types(scratch.load())) == ["not looked at, since src/course is not what the lessons say"]
 
 
 def test_a_finding_of_ruff_in_a_module_is_at_the_lessons_line(scratch: Scratch):

@@ -143,6 +143,17 @@ def test_a_malformed_edit_is_said_and_changes_nothing(preview: Preview, capsys):
     assert outputs(preview) == ["first 1\n", "second 2\n", "third 3\n"]
 
 
+def test_the_page_says_why_a_save_cannot_be_read_until_it_is_mended(preview: Preview):
+    good = preview.path.read_text()
+    preview.path.write_text(good + "```py\n1\n```\n")
+    settle(preview)
+    fault = (preview.draft / live.FAULT).read_text()
+    assert fault.startswith("docs/0-one/first.md:") and "```py would never run" in fault
+    preview.path.write_text(good + "Mended.\n")
+    settle(preview)
+    assert not (preview.draft / live.FAULT).exists()
+
+
 def test_an_edit_while_a_block_runs_starts_again_from_there(preview: Preview):
     edit(preview, "first + 2)", "first + 2)\nimport time\ntime.sleep(30)")
     preview.look()
@@ -183,6 +194,12 @@ def test_the_command_serves_edits_beside_another_server_and_leaves_no_process_be
     for old, new in [("Prose.", "Other prose."), ("'one'", "'two'"), ("'two'", "'three'")]:
         path.write_text(path.read_text().replace(old, new))
         assert shown(address, new.strip("'"))
+    good = path.read_text()
+    path.write_text(good.replace("Other", "Lost"))  # on its way to the page when the next save comes
+    path.write_text(good + "~~~py\n1\n~~~\n")
+    assert shown(address, "Python fences are written with backticks")
+    path.write_text(good + "Mended.\n")
+    assert shown(address, "Mended.")
     started = psutil.Process(command.pid).children(recursive=True)
     assert len(started) >= 2  # the site's server, and the lesson's process
     command.terminate()
