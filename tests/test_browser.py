@@ -21,6 +21,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_play
 
 from scripts import figures
 from scripts.course import ROOT, load
+from scripts.weave import Weaver
 from tests import browser
 from tests.browser import Server
 
@@ -403,6 +404,30 @@ def picture(page: Page) -> bytes:
     while before != now:
         before, now = now, page.screenshot(clip={"x": 0, "y": 0, "width": 1280, "height": 300})
     return now
+
+
+def test_a_term_says_what_it_means_to_a_key_and_to_a_finger(site: Server, chromium: Browser):
+    slug = next(slug for slug, lesson in COURSE.lessons.items() if "{ .term }" in Weaver(COURSE, lesson).page())
+    with chromium.new_context(**WIDE) as context:
+        page = context.new_page()
+        page.goto(f"{site.url}{slug}/")
+        term = page.locator("a.term").first
+        meaning = str(term.get_attribute("title"))
+        term.focus()
+        expect(page.get_by_role("tooltip")).to_have_text(meaning)
+        expect(term).to_have_accessible_description(meaning)
+    with chromium.new_context(**PHONE) as context:
+        page = context.new_page()
+        page.goto(f"{site.url}{slug}/")
+        term = page.locator("a.term").first
+        term.scroll_into_view_if_needed()
+        page.wait_for_url("**/#*")  # the address follows the sections, a moment later
+        term.tap()
+        expect(page.get_by_role("tooltip")).to_have_text(meaning)
+        assert urlsplit(page.url).path == urlsplit(f"{site.url}{slug}/").path
+        term.tap()
+        page.wait_for_url("**/glossary/#*")
+        expect(page.locator("dt:target")).to_be_in_viewport()
 
 
 def test_print_has_the_text_and_no_navigation(site: Server, page: Page):

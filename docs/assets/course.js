@@ -123,10 +123,14 @@
   document.addEventListener("touchstart", (event) => {
     unread = term(event)?.matches(":not([aria-describedby])") ? term(event) : null;
   });
-  document.addEventListener("click", (event) => {
-    if (unread && unread === term(event)) event.preventDefault();
+  const wait = (event) => {
+    if (unread && unread === term(event)) {
+      event.preventDefault();
+      event.stopPropagation();
+    }
     unread = null;
-  });
+  };
+  document.addEventListener("click", wait, { capture: true }); // before the theme, which follows links by itself
 
   // What scrolls sideways can be reached and scrolled by keyboard. The theme sees to that for listings, but takes it away
   // again where there is no pointer.
