@@ -170,13 +170,13 @@ def preview(root: Path, command: str) -> None:
     finally:
         started = psutil.Process(process.pid).children(recursive=True)
         os.killpg(process.pid, signal.SIGINT)
-        process.communicate(timeout=60)
-        _, alive = psutil.wait_procs(started, timeout=30)
+        process.communicate(timeout=180)
+        _, alive = psutil.wait_procs(started, timeout=120)
     assert alive == []
 
 
 def shows(address: str, text: str) -> None:
-    deadline = time.monotonic() + 120  # of a machine that may be busy
+    deadline = time.monotonic() + 240  # of a machine that may be busy
     while time.monotonic() < deadline:
         try:
             with urllib.request.urlopen(address) as page:
