@@ -480,7 +480,10 @@ def test_a_stale_lab_fails_the_strict_build_and_says_what_to_type(built: Scratch
 
 def test_the_preview_of_a_lesson_leaves_labs_out(built: Scratch, monkeypatch):
     monkeypatch.setenv("COURSE_LESSON", "0-one/first")
-    assert built.command("mkdocs", "build").returncode == 0
+    done = built.command(
+        "mkdocs", "build", "--no-strict"
+    )  # as the preview does: a link leads to a page that it leaves out
+    assert done.returncode == 0, done.stderr
     assert not (built.root / "site/labs/tiny/index.html").exists()
 
 
