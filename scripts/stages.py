@@ -74,11 +74,11 @@ def climb(course: Course) -> str:
     for level, stage in enumerate(stages):
         y = height - rise * level - 8
         end = x + across * (len(stage.lessons) - 1)
-        marks += [*_dots(course, stage, x, y, across), _label(f"{stage.name}  {stage.title}", end + 3, y - 9, "end")]
+        marks += [*_dots(course, stage, x, y, across), _label(f"{stage.name}  {stage.title}", end + 3, y - 9)]
         x = end + across
     for row, stage in enumerate(reversed(course.stages[len(stages) :])):
         x, y = width - 56, height - 8 - 20 * row
-        marks += [*_dots(course, stage, x, y, across), _label(stage.title, x - 12, y + 4, "end")]
+        marks += [*_dots(course, stage, x, y, across), _label(stage.title, x - 12, y + 4)]
     return f'<div class="climb"><svg viewBox="0 0 {width} {height}" aria-hidden="true">{"".join(marks)}</svg></div>\n'
 
 
@@ -92,8 +92,8 @@ def _dots(course: Course, stage: Stage, x: int, y: int, across: int) -> Iterator
             yield f"<g><title>{title}, not written yet</title>{dot}</g>"
 
 
-def _label(text: str, x: int, y: int, anchor: str) -> str:
-    return f'<text x="{x}" y="{y}" text-anchor="{anchor}">{html.escape(text)}</text>'
+def _label(text: str, x: int, y: int) -> str:
+    return f'<text x="{x}" y="{y}" text-anchor="end">{html.escape(text)}</text>'
 
 
 def stage_list(course: Course) -> str:
@@ -126,9 +126,7 @@ def stage_map(course: Course, stage: Stage) -> str:
     needs = {slug: direct(course, slug) for slug in stage.slugs}
     earlier = [slug for slug in course.numbers if slug not in needs and any(slug in found for found in needs.values())]
     rows = [*earlier, *stage.slugs]
-    arcs = [
-        _arc(rows.index(needed), rows.index(slug)) for slug in stage.slugs for needed in needs[slug] if needed in rows
-    ]
+    arcs = [_arc(rows.index(needed), rows.index(slug)) for slug in stage.slugs for needed in needs[slug]]
     dots = [
         f'<circle class="{"written" if slug in course.lessons else "planned"}" '
         f'cx="{GUTTER}" cy="{ROW * at + ROW / 2}" r="3.6"/>'
