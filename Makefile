@@ -6,7 +6,7 @@ export NO_MKDOCS_2_WARNING := 1
 export DISABLE_MKDOCS_2_WARNING := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test check site offline lesson record labs new why tangle untangle browser bench clean
+.PHONY: help setup serve test check site offline lesson record labs new why mutate tangle untangle browser bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## ?(.*)/  make \1\t\2/' | expand -t 18
@@ -68,6 +68,9 @@ new: .venv/ready  ## begin a lesson: make new L=1-training/dropout
 
 why: .venv/ready  ## say what makes records stale
 	$(RUN) why $(L)
+
+mutate: .venv/ready  ## plant bugs in the code of a lesson (L=…) and name those that no block of it sees
+	$(RUN) mutate $(L)
 
 tangle: .venv/ready  ## write src/course from the lessons
 	$(RUN) tangle

@@ -62,6 +62,12 @@ def parser() -> argparse.ArgumentParser:
     )
     labs.add_argument("--all", action="store_true", help="run every lab")
     verb("why", why_, "say what makes a record stale", "*")
+    planting = verb(
+        "mutate", mutate_, "plant bugs in a lesson's code, one at a time, and name those that no block sees", "*"
+    )
+    planting.add_argument("--most", type=int, default=20, help="bugs for each lesson")
+    planting.add_argument("--seed", type=int, default=0, help="which ones")
+    planting.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="side by side")
     verb("check", check_, "all checks that run no lesson")
     live = verb("lesson", lesson_, "preview a lesson while you write it", "?")
     serving = verb("serve", serve_, "serve the whole site, built from the records")
@@ -155,6 +161,24 @@ def slowest(results: dict[str, dict[str, run.Result]], most: int = 10) -> None:
         print("\nslowest blocks (CPU s)")
     for seconds, place, name in sorted(rows, reverse=True)[:most]:
         print(f"{seconds:8.2f}  {place}  {name}")
+
+
+def mutate_(arguments: argparse.Namespace) -> int:
+    from scripts import mutate
+
+    planted = [
+        mutant
+        for lesson in chosen(load(), arguments.lesson)
+        for mutant in mutate.mutants(lesson, arguments.most, arguments.seed)
+    ]
+    caught = 0
+    for done, (mutant, place) in enumerate(mutate.test(planted, ROOT, arguments.jobs), 1):
+        caught += bool(place)
+        print(f"[{done}/{len(planted)}] {f'caught at {place}' if place else 'SURVIVED'}: {mutant}", flush=True)
+    print(f"{caught} of {len(planted)} caught")
+    if caught < len(planted):
+        print("next: for each that survived, add an assert that it breaks, or see that it changes nothing")
+    return int(caught < len(planted))
 
 
 def lab_(arguments: argparse.Namespace) -> int:

@@ -50,6 +50,7 @@ class Options:
     root: Path
     typecheck: bool = False  # check every jaxtyping annotation as it is used
     data: dict[str, dict[str, str]] = field(default_factory=dict)  # filled: lesson → file read → SHA-256
+    timeout: int = TIMEOUT  # CPU seconds for each block that does not say
     guard: bool = True  # look for files of the repository that child processes changed
 
 
@@ -215,7 +216,7 @@ class Running:
     def watch(self) -> Iterator[Result]:
         """End a child that died, hangs or prints without end."""
         element = self.elements[self.at]
-        budget = int(element.keys.get("timeout", TIMEOUT))
+        budget = int(element.keys.get("timeout", self.options.timeout))
         reason = ""
         if len(self.text) > OUTPUT_LIMIT:
             reason = f"printed more than {OUTPUT_LIMIT:,} bytes; print less, or a summary"

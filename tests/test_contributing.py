@@ -34,6 +34,10 @@ def twice(x: float) -> float:
     """Return x, doubled."""
     return 2 * x
 ```
+
+```python
+assert twice(3.0) == 6.0
+```
 '''
 
 
