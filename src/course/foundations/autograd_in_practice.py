@@ -1,4 +1,4 @@
-# From docs/0-foundations/autograd-in-practice.md, which is its source: edit there.  [59e3283d0d85]
+# From docs/0-foundations/autograd-in-practice.md, which is its source: edit there.  [a80f3a05993f]
 # %% the-referee-nudge-and-look-3
 """Gradients judged by differences: slow, inexact, and independent of autograd."""
 
@@ -35,7 +35,7 @@ def finite_difference(
     """
     if h is None:
         h = torch.finfo(x.dtype).eps ** (1 / 3)
-    gradient = torch.empty_like(x, requires_grad=False)
+    gradient = torch.empty_like(x)
     for index in np.ndindex(x.shape):
         up, down = x.detach().clone(), x.detach().clone()
         step = h * max(1.0, abs(x[index].item()))
