@@ -1,4 +1,4 @@
-# From docs/0-foundations/autograd-in-practice.md, which is its source: edit there.  [a80f3a05993f]
+# From docs/0-foundations/autograd-in-practice.md, which is its source: edit there.  [dbedcc430beb]
 # %% the-referee-nudge-and-look-3
 """Gradients judged by differences: slow, inexact, and independent of autograd."""
 
@@ -86,9 +86,11 @@ def check_gradient(
     v = 0.5 + torch.rand(out.shape, generator=torch.Generator().manual_seed(0))
     found = torch.autograd.grad(out, leaves, v.to(out), materialize_grads=True)
     for k, gradient in enumerate(found):
-        estimate = finite_difference(
-            lambda x: (v * f(*leaves[:k], x, *leaves[k + 1 :])).sum(), leaves[k]
-        )
+
+        def weighted(x: Tensor, k: int = k) -> Tensor:
+            return (v * f(*leaves[:k], x, *leaves[k + 1 :])).sum()
+
+        estimate = finite_difference(weighted, leaves[k])
         bad = ~torch.isclose(gradient, estimate, rtol, atol)
         if bad.any():
             index = tuple(bad.nonzero()[0].tolist())
