@@ -1,18 +1,14 @@
-# From docs/0-foundations/losses.md, which is its source: edit there.  [f1b52af48330]
+# From docs/0-foundations/losses.md, which is its source: edit there.  [6cdf6f0183a1]
 # %% a-loss-is-a-bet-about-the-noise-4
 """Losses, each minus a log-likelihood, with PyTorch's conventions; the lasso."""
-
-from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-Reduction = Literal["none", "mean", "sum"]
-
 
 def _reduce(
-    losses: Float[Tensor, "*shape"], count: Tensor | int, reduction: Reduction
+    losses: Float[Tensor, "*shape"], count: Tensor | int, reduction: str
 ) -> Float[Tensor, "..."]:
     if reduction == "none":
         return losses
@@ -30,8 +26,8 @@ def _require_shape(name: str, tensor: Tensor, shape: torch.Size) -> None:
 
 def _elementwise(
     losses: Float[Tensor, "*shape"],
-    weight: Float[Tensor, "*shape"] | None,
-    reduction: Reduction,
+    weight: Float[Tensor, "..."] | None,
+    reduction: str,
 ) -> Float[Tensor, "..."]:
     if weight is None:
         return _reduce(losses, losses.numel(), reduction)
@@ -42,10 +38,10 @@ def _elementwise(
 # %% a-loss-is-a-bet-about-the-noise-5
 def mse_loss(
     input: Float[Tensor, "*shape"],
-    target: Float[Tensor, "*other"],
+    target: Float[Tensor, "..."],
     *,
-    reduction: Reduction = "mean",
-    weight: Float[Tensor, "*shape"] | None = None,
+    reduction: str = "mean",
+    weight: Float[Tensor, "..."] | None = None,
 ) -> Float[Tensor, "..."]:
     """Squared error: the loss of Gaussian noise; its best constant is the mean.
 
@@ -70,10 +66,10 @@ def mse_loss(
 
 def l1_loss(
     input: Float[Tensor, "*shape"],
-    target: Float[Tensor, "*other"],
+    target: Float[Tensor, "..."],
     *,
-    reduction: Reduction = "mean",
-    weight: Float[Tensor, "*shape"] | None = None,
+    reduction: str = "mean",
+    weight: Float[Tensor, "..."] | None = None,
 ) -> Float[Tensor, "..."]:
     """Absolute error: the loss of Laplacian noise; its best constant is a median.
 
@@ -86,10 +82,10 @@ def l1_loss(
 # %% yes-or-no-3
 def binary_cross_entropy_with_logits(
     input: Float[Tensor, "*shape"],
-    target: Float[Tensor, "*other"],
+    target: Float[Tensor, "..."],
     weight: Float[Tensor, "..."] | None = None,
     *,
-    reduction: Reduction = "mean",
+    reduction: str = "mean",
     pos_weight: Float[Tensor, "..."] | None = None,
 ) -> Float[Tensor, "..."]:
     """Minus the log-likelihood, in nats, of yes-or-no targets.
@@ -135,11 +131,11 @@ def _log_softmax(
 # %% one-of-ten-3
 def cross_entropy(
     input: Float[Tensor, "*shape"],
-    target: Int[Tensor, "*labels"] | Float[Tensor, "*shape"],
-    weight: Float[Tensor, "classes"] | None = None,
+    target: Int[Tensor, "..."] | Float[Tensor, "..."],
+    weight: Float[Tensor, "..."] | None = None,
     *,
     ignore_index: int = -100,
-    reduction: Reduction = "mean",
+    reduction: str = "mean",
     label_smoothing: float = 0.0,
 ) -> Float[Tensor, "..."]:
     """Minus the log-likelihood, in nats, of targets that are one of several classes.
