@@ -1,9 +1,9 @@
-# From docs/0-foundations/activations.md, which is its source: edit there.  [8c8d50fab98f]
+# From docs/0-foundations/activations.md, which is its source: edit there.  [696b5f95088a]
 # %% ten-layers-one-matrix-1
 """Activation functions, and what they let through in a deep network."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Float, Int
@@ -40,7 +40,117 @@ def deep_mlp(
     return nn.Sequential(*layers, nn.Linear(fan_in, 10))
 
 
-# %% ten-layers-one-matrix-2
+# %% six-ways-to-bend-2
+def sigmoid(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """1 / (1 + exp(-x)), from 0 to 1, without overflow. Slope at most 1/4, at 0."""
+    return torch.exp(-torch.logaddexp(torch.zeros_like(x), -x))
+
+
+def tanh(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """The sigmoid, stretched to reach from -1 to 1. Slope at most 1, at 0.
+
+    Exact to rounding of 1; ``torch.tanh`` keeps relative precision for tiny `x` as well.
+    """
+    return 2 * sigmoid(2 * x) - 1
+
+
+# %% six-ways-to-bend-3
+def relu(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """max(0, x). The slope at 0 is taken to be 0, as in PyTorch."""
+    return torch.where(x > 0, x, 0)
+
+
+def leaky_relu(
+    x: Float[Tensor, "*shape"], negative_slope: float = 0.01
+) -> Float[Tensor, "*shape"]:
+    """`x` where it is positive, `negative_slope` times `x` elsewhere.
+
+    References
+    ----------
+    A. Maas, A. Hannun and A. Ng, "Rectifier Nonlinearities Improve Neural Network Acoustic
+    Models", 2013.
+    """
+    return torch.where(x > 0, x, negative_slope * x)
+
+
+# %% six-ways-to-bend-4
+def gelu(
+    x: Float[Tensor, "*shape"], approximate: str = "none"
+) -> Float[Tensor, "*shape"]:
+    """`x` times the probability that a standard normal draw is below `x`.
+
+    Parameters
+    ----------
+    approximate : {"none", "tanh"}
+        Exact, or the form of GPT-2 and BERT's first code, which differs by up to 5e-4.
+
+    Raises
+    ------
+    ValueError
+        If `approximate` is something else.
+
+    References
+    ----------
+    D. Hendrycks and K. Gimpel, "Gaussian Error Linear Units (GELUs)", 2016.
+    """
+    if approximate == "none":
+        # erfc, not 1 + erf: the sum would round to 0 below -5 in float32.
+        return x * torch.erfc(-x / math.sqrt(2)) / 2
+    if approximate == "tanh":
+        return x * sigmoid(math.sqrt(8 / math.pi) * (x + 0.044715 * x**3))
+    raise ValueError(f'approximate must be "none" or "tanh", not {approximate!r}')
+
+
+def silu(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """`x` times its sigmoid; also called Swish.
+
+    References
+    ----------
+    S. Elfwing, E. Uchibe and K. Doya, "Sigmoid-Weighted Linear Units for Neural Network
+    Function Approximation in Reinforcement Learning", 2017.
+    """
+    return x * sigmoid(x)
+
+
+# %% where-the-slope-lives-1
+def slopes_by_layer(
+    model: nn.Sequential, x: Float[Tensor, "batch d"]
+) -> list[Float[Tensor, "batch units"]]:
+    """Slope of each activation at the numbers that reach it, layer by layer.
+
+    Parameters
+    ----------
+    model : Sequential
+        Each child that is not an ``nn.Linear`` must act on every number by itself.
+    x : Tensor
+        Inputs.
+    """
+    slopes = []
+    for layer in model:
+        z = x.detach().requires_grad_()
+        x = layer(z)
+        if not isinstance(layer, nn.Linear):
+            slopes.extend(torch.autograd.grad(x.sum(), z))
+    return slopes
+
+
+def saturated_fraction(
+    slopes: Float[Tensor, "batch units"], threshold: float = 0.01
+) -> float:
+    """Fraction of all slopes, over examples and units, that are below `threshold` in size."""
+    return (slopes.abs() < threshold).float().mean().item()
+
+
+def dead_fraction(slopes: Float[Tensor, "batch units"]) -> float:
+    """Fraction of the units whose slope is exactly 0 for every example.
+
+    No example moves such a unit. Give all of the training set: a small batch makes units
+    look dead that only rest.
+    """
+    return (slopes == 0).all(0).float().mean().item()
+
+
+# %% the-signal-layer-by-layer-1
 def signal_by_layer(
     model: nn.Sequential, x: Float[Tensor, "batch d"], y: Int[Tensor, "batch"]
 ) -> tuple[Float[Tensor, "layers"], Float[Tensor, "layers"]]:
