@@ -1,9 +1,9 @@
-# From docs/0-foundations/activations.md, which is its source: edit there.  [696b5f95088a]
+# From docs/0-foundations/activations.md, which is its source: edit there.  [7ee068af9f57]
 # %% ten-layers-one-matrix-1
 """Activation functions, and what they let through in a deep network."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Float, Int
@@ -115,7 +115,7 @@ def silu(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
 # %% where-the-slope-lives-1
 def slopes_by_layer(
     model: nn.Sequential, x: Float[Tensor, "batch d"]
-) -> list[Float[Tensor, "batch units"]]:
+) -> list[Float[Tensor, "batch _"]]:
     """Slope of each activation at the numbers that reach it, layer by layer.
 
     Parameters
