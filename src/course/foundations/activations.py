@@ -1,4 +1,4 @@
-# From docs/0-foundations/activations.md, which is its source: edit there.  [7ee068af9f57]
+# From docs/0-foundations/activations.md, which is its source: edit there.  [59c5918c80c9]
 # %% ten-layers-one-matrix-1
 """Activation functions, and what they let through in a deep network."""
 
@@ -73,7 +73,7 @@ def leaky_relu(
     return torch.where(x > 0, x, negative_slope * x)
 
 
-# %% six-ways-to-bend-4
+# %% six-ways-to-bend-5
 def gelu(
     x: Float[Tensor, "*shape"], approximate: str = "none"
 ) -> Float[Tensor, "*shape"]:
@@ -82,7 +82,7 @@ def gelu(
     Parameters
     ----------
     approximate : {"none", "tanh"}
-        Exact, or the form of GPT-2 and BERT's first code, which differs by up to 5e-4.
+        Exact, or the form of GPT-2, which differs by up to 5e-4.
 
     Raises
     ------
@@ -125,7 +125,7 @@ def slopes_by_layer(
     x : Tensor
         Inputs.
     """
-    slopes = []
+    slopes: list[Tensor] = []
     for layer in model:
         z = x.detach().requires_grad_()
         x = layer(z)
