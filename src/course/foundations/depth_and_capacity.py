@@ -1,4 +1,4 @@
-# From docs/0-foundations/depth-and-capacity.md, which is its source: edit there.  [09035d9ed337]
+# From docs/0-foundations/depth-and-capacity.md, which is its source: edit there.  [0f43b4562de0]
 # %% any-curve-written-down-1
 """What ReLU networks can express: constructions with weights written down, pieces counted."""
 
@@ -110,7 +110,7 @@ def folded_net(folds: int, dtype: torch.dtype = torch.float64) -> nn.Sequential:
     """
     if folds < 1:
         raise ValueError(f"need at least one fold, got {folds}")
-    tent = torch.tensor([[2.0, -4.0]], dtype=dtype)  # of relu(x) and relu(x - 1/2)
+    tent = torch.tensor([[2.0, -4.0]])  # of relu(x) and relu(x - 1/2)
     layers: list[nn.Module] = []
     for fold in range(folds):
         hidden = nn.Linear(2 if fold else 1, 2, dtype=dtype)
@@ -145,7 +145,7 @@ def memorizer(
     Raises
     ------
     ValueError
-        If two rows have the same projection.
+        If two rows have the same projection, up to rounding.
 
     References
     ----------
@@ -153,7 +153,8 @@ def memorizer(
     2016, theorem 1.
     """
     place, order = (x @ direction).sort()
-    if (place.diff() == 0).any():
+    rounding = 64 * torch.finfo(place.dtype).eps * place.abs().max()
+    if (place.diff() <= rounding).any():
         raise ValueError("two rows have the same projection: take another direction")
     project = nn.Linear(len(direction), 1, bias=False, dtype=x.dtype)
     project.weight.data = direction[None].clone()
