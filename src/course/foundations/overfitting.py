@@ -1,4 +1,4 @@
-# From docs/0-foundations/overfitting.md, which is its source: edit there.  [553425fb3f84]
+# From docs/0-foundations/overfitting.md, which is its source: edit there.  [7aa3531315f7]
 # %% perfect-and-still-wrong-3
 """Where the error of a model comes from: bias, variance, and the peak between them."""
 
@@ -56,7 +56,9 @@ def bias_variance(
     if count < 2:
         raise ValueError(f"{count} model cannot show how models scatter")
     if predictions.shape[1:] != target.shape:
-        raise ValueError(f"predictions {predictions.shape[1:]}, target {target.shape}")
+        raise ValueError(
+            f"one prediction has shape {tuple(predictions.shape[1:])}, target {tuple(target.shape)}"
+        )
     variance = predictions.var(0)
     # The mean of `count` models scatters too, by variance / count.
     bias_squared = (predictions.mean(0) - target).square() - variance / count
