@@ -1,4 +1,4 @@
-# From docs/0-foundations/overfitting.md, which is its source: edit there.  [7aa3531315f7]
+# From docs/0-foundations/overfitting.md, which is its source: edit there.  [c8f5753b96ea]
 # %% perfect-and-still-wrong-3
 """Where the error of a model comes from: bias, variance, and the peak between them."""
 
@@ -23,7 +23,7 @@ def subsamples(n: int, size: int, count: int, seed: int = 0) -> Int[Tensor, "cou
 
 # %% three-terms-1
 def bias_variance(
-    predictions: Float[Tensor, "resamples *shape"], target: Float[Tensor, "*shape"]
+    predictions: Float[Tensor, "resamples *shape"], target: Float[Tensor, "..."]
 ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "*shape"]]:
     """Estimate squared bias and variance from models trained on independent samples.
 
@@ -39,7 +39,7 @@ def bias_variance(
     Returns
     -------
     bias_squared, variance : Tensor, shape (*shape)
-        The first can be negative where the truth is close to 0: it is an estimate.
+        The first is an estimate, and can be negative where the bias is small.
 
     Raises
     ------
@@ -56,9 +56,8 @@ def bias_variance(
     if count < 2:
         raise ValueError(f"{count} model cannot show how models scatter")
     if predictions.shape[1:] != target.shape:
-        raise ValueError(
-            f"one prediction has shape {tuple(predictions.shape[1:])}, target {tuple(target.shape)}"
-        )
+        shapes = tuple(predictions.shape[1:]), tuple(target.shape)
+        raise ValueError("one prediction has the shape {}, the target {}".format(*shapes))
     variance = predictions.var(0)
     # The mean of `count` models scatters too, by variance / count.
     bias_squared = (predictions.mean(0) - target).square() - variance / count
