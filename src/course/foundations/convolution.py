@@ -1,4 +1,4 @@
-# From docs/0-foundations/convolution.md, which is its source: edit there.  [0ce4eb43860e]
+# From docs/0-foundations/convolution.md, which is its source: edit there.  [7121273a6f7e]
 # %% a-table-of-pixels-2
 """Convolution and pooling of images, their gradients, and their matrix."""
 
@@ -142,16 +142,17 @@ def conv2d_backward(
     """Return the gradients of input, weight and bias of `conv2d`, from that of the output."""
     windows = patches(input, _kernel_size(weight), stride, padding, dilation)
     grad = grad_output.flatten(-2).unflatten(-2, (groups, -1))
-    grad_weight = (grad @ _columns(windows, groups).mT).flatten(0, -4).sum(0)
+    rows = _rows(weight, groups)
+    grad_weight = (grad @ _columns(windows, groups).mT).sum_to_size(rows.shape)
 
     met = _met_pixels(input.shape[-3:], weight, stride, padding, dilation, groups)
-    grad_columns = (_rows(weight, groups).mT @ grad).flatten(-3)
+    grad_columns = (rows.mT @ grad).flatten(-3)
     padded = grad.new_zeros(*input.shape[:-3], math.prod(input.shape[-3:]) + 1)
     padded = padded.scatter_add(-1, met.flatten().expand_as(grad_columns), grad_columns)
     grad_input = padded[..., 1:].unflatten(-1, input.shape[-3:])  # without the padding
 
-    sums = grad_output.sum((-2, -1))
-    return grad_input, grad_weight.view_as(weight), sums.view(-1, len(weight)).sum(0)
+    grad_bias = grad_output.sum((-2, -1)).sum_to_size(len(weight))
+    return grad_input, grad_weight.view_as(weight), grad_bias
 
 
 # %% the-same-thing-as-one-matrix-1
@@ -203,11 +204,11 @@ def max_pool2d(
     Raises
     ------
     ValueError
-        If padding is more than half a kernel: a window could hold nothing else.
+        If padding is more than half the kernel size: a window could hold nothing else.
     """
-    for kernel, padded in zip(_pair(kernel_size), _pair(padding), strict=True):
-        if 2 * padded > kernel:
-            raise ValueError(f"padding {padded} is more than half of kernel size {kernel}")
+    for kernel, added in zip(_pair(kernel_size), _pair(padding), strict=True):
+        if 2 * added > kernel:
+            raise ValueError(f"padding {added} is more than half of kernel size {kernel}")
     stride = kernel_size if stride is None else stride
     windows = patches(input, kernel_size, stride, padding, dilation, fill=-math.inf)
     # Of equal pixels max takes the first, as PyTorch; amax would share the gradient.
