@@ -1,4 +1,4 @@
-# From docs/0-foundations/convolution.md, which is its source: edit there.  [7121273a6f7e]
+# From docs/0-foundations/convolution.md, which is its source: edit there.  [7083b906b8a4]
 # %% a-table-of-pixels-2
 """Convolution and pooling of images, their gradients, and their matrix."""
 
@@ -51,7 +51,7 @@ def patches(
     height, width = padded.shape[-2:]
     if span_h > height or span_w > width:
         raise ValueError(
-            f"a window of {span_h} × {span_w} does not fit into {height} × {width} pixels"
+            f"a window of {span_h} × {span_w} does not fit into {height} × {width}"
         )
     # The first unfold puts its window behind the width, which is then next to last.
     windows = padded.unfold(-2, span_h, s_h).unfold(-2, span_w, s_w)
@@ -118,7 +118,12 @@ def _columns(windows: Tensor, groups: int) -> Tensor:
 
 # %% three-gradients-from-one-line-1
 def _met_pixels(
-    shape: torch.Size, weight: Tensor, stride: Size, padding: Size, dilation: Size, groups: int
+    shape: torch.Size,
+    weight: Tensor,
+    stride: Size,
+    padding: Size,
+    dilation: Size,
+    groups: int,
 ) -> Tensor:
     """Number of the pixel, from 1, that each weight meets at each place; 0 is padding."""
     numbers = torch.arange(1, math.prod(shape) + 1, device=weight.device).view(shape)
@@ -139,7 +144,15 @@ def conv2d_backward(
     Float[Tensor, "c_out c_in_per_group kernel_h kernel_w"],
     Float[Tensor, "c_out"],
 ]:
-    """Return the gradients of input, weight and bias of `conv2d`, from that of the output."""
+    """Return the gradients of the input, weight and bias of `conv2d`.
+
+    Parameters
+    ----------
+    grad_output : Tensor, shape (..., c_out, out_h, out_w)
+        Gradient of the loss with respect to what `conv2d` returned.
+    input, weight, stride, padding, dilation, groups
+        What `conv2d` was given.
+    """
     windows = patches(input, _kernel_size(weight), stride, padding, dilation)
     grad = grad_output.flatten(-2).unflatten(-2, (groups, -1))
     rows = _rows(weight, groups)
@@ -170,8 +183,8 @@ def toeplitz(
     Returns
     -------
     Tensor, shape (c_out * out_h * out_w, c_in * height * width)
-        Times ``x.flatten()`` it is ``conv2d(x, weight, ...).flatten()``. With one channel,
-        stride 1 and no padding it is made of Toeplitz blocks: constant on diagonals.
+        Times ``x.flatten()`` it is ``conv2d(x, weight, ...).flatten()``. With stride 1 it
+        is made of Toeplitz blocks: constant along their diagonals.
     """
     shape = torch.Size((groups * weight.shape[1], height, width))
     met = _met_pixels(shape, weight, stride, padding, dilation, groups)
@@ -219,8 +232,8 @@ def max_pool2d(
 def conv_net(channels: tuple[int, int] = (16, 32)) -> nn.Sequential:
     """Build a convolutional network for the digits: rows of 64 pixels in, 10 logits out.
 
-    Twice a 3 × 3 convolution with padding 1, a ReLU and a maximum over 2 × 2 pixels; then
-    a linear layer. 6,090 parameters by default, PyTorch's default initialization.
+    Twice a 3 × 3 convolution with padding 1, a ReLU and a maximum over 2 × 2 pixels;
+    then a linear layer. 6,090 parameters by default, initialized as PyTorch does.
     """
     first, second = channels
     return nn.Sequential(
