@@ -15,7 +15,6 @@ from pathlib import Path
 from scripts import run
 from scripts.parse import Block, Lesson
 
-TIMEOUT = 20  # CPU seconds for each block: a planted bug may loop for ever
 SWAPS: dict[type[ast.AST], type[ast.AST]] = {
     ast.Add: ast.Sub,
     ast.Sub: ast.Add,
@@ -58,9 +57,12 @@ def mutants(lesson: Lesson, most: int, seed: int = 0) -> list[Mutant]:
     return random.Random(seed).sample(found, min(most, len(found)))
 
 
-def test(planted: list[Mutant], root: Path, jobs: int = 1) -> Iterator[tuple[Mutant, str]]:
-    """Run mutants; yield each with the block that failed, empty where the page passed in spite of its bug."""
-    options = run.Options(root, timeout=TIMEOUT)
+def test(planted: list[Mutant], root: Path, jobs: int = 1, timeout: int = run.TIMEOUT) -> Iterator[tuple[Mutant, str]]:
+    """Run mutants; yield each with the block that failed, empty where the page passed in spite of its bug.
+
+    A bug that loops for ever is caught by the time limit of the blocks, as in any other run.
+    """
+    options = run.Options(root, timeout=timeout)
     mutant = {id(one.lesson): one for one in planted}
     caught: dict[int, str] = {}
     for lesson, result in run.run((one.lesson for one in planted), options, jobs=jobs):

@@ -73,13 +73,12 @@ def test_the_same_page_gives_the_same_bugs(scratch):
     assert [str(one) for one in mutate.mutants(lesson, 5)] == [str(one) for one in mutate.mutants(lesson, 5)]
 
 
-def test_a_bug_that_hangs_is_caught(scratch, monkeypatch):
-    monkeypatch.setattr(mutate, "TIMEOUT", 1)
+def test_a_bug_that_hangs_is_caught(scratch):
     code = "def down(n: int) -> int:\n    while n > 0:\n        n -= 1\n    return n\n"
     page = f'```python title="src/course/data/first.py"\n{code}```\n\n```python\nassert down(3) == 0\n```\n'
     scratch.page("0-one/first", page)
     (hang,) = [one for one in mutate.mutants(scratch.load().lessons["0-one/first"], 100) if one.after == "pass"]
-    assert [place for _, place in mutate.test([hang], scratch.root)] == ["docs/0-one/first.md:15"]
+    assert [place for _, place in mutate.test([hang], scratch.root, timeout=1)] == ["docs/0-one/first.md:15"]
 
 
 def test_the_command_names_what_survived_and_fails(scratch, monkeypatch, capsys):
