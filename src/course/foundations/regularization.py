@@ -1,4 +1,4 @@
-# From docs/0-foundations/regularization.md, which is its source: edit there.  [972938aa48b5]
+# From docs/0-foundations/regularization.md, which is its source: edit there.  [2a5ff992607e]
 # %% a-bet-on-small-weights-1
 """Bets on new data: small weights, a short walk, images that may move."""
 
@@ -51,7 +51,7 @@ def l2_penalty(parameters: Iterable[Tensor], alpha: float) -> Float[Tensor, ""]:
     return alpha / 2 * torch.stack(squares).sum()
 
 
-# %% a-bet-on-a-short-walk-3
+# %% a-bet-on-a-short-walk-4
 class EarlyStopping:
     """Keep the model of the lowest validation loss; say when to stop waiting for a lower.
 
@@ -70,7 +70,7 @@ class EarlyStopping:
         self._best: dict[str, Tensor] = {}
 
     def update(self, model: nn.Module, loss: float) -> bool:
-        """Note a validation loss; return whether `patience` evaluations brought no lower."""
+        """Note a validation loss; return whether `patience` of them brought no lower."""
         self.waited += 1
         if loss < self.loss:  # False for NaN
             self.loss, self.waited = loss, 0
@@ -81,7 +81,7 @@ class EarlyStopping:
     def restore(self, model: nn.Module) -> None:
         """Load the best weights and buffers; RuntimeError if no loss was a number."""
         if not self._best:
-            raise RuntimeError("nothing to restore: no loss so far was a number below infinity")
+            raise RuntimeError("nothing to restore: no loss so far was a number")
         model.load_state_dict(self._best)
 
 
