@@ -1,5 +1,5 @@
-# From docs/0-foundations/regularization.md, which is its source: edit there.  [2a5ff992607e]
-# %% a-bet-on-small-weights-1
+# From docs/0-foundations/regularization.md, which is its source: edit there.  [2023d461b901]
+# %% one-penalty-four-names-1
 """Bets on new data: small weights, a short walk, images that may move."""
 
 import math
@@ -8,30 +8,6 @@ from collections.abc import Iterable
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-
-
-def ridge(
-    x: Float[Tensor, "n d"], y: Float[Tensor, "n *targets"], alpha: float
-) -> Float[Tensor, "d *targets"]:
-    """Minimise ``((y - x @ w)**2).mean(0) / 2 + alpha / 2 * (w**2).sum(0)`` over `w`.
-
-    There is no intercept: centre `x` and `y` first. Half the *mean* of the squares:
-    scikit-learn's ``Ridge``, which takes their sum, needs ``n * alpha``.
-
-    Raises
-    ------
-    ValueError
-        If `alpha` is not above 0.
-
-    References
-    ----------
-    A. Hoerl, R. Kennard, *Ridge regression: biased estimation for nonorthogonal
-    problems*, 1970.
-    """
-    if not alpha > 0:
-        raise ValueError(f"alpha must be above 0, not {alpha}")
-    n, d = x.shape
-    return torch.linalg.solve(x.T @ x / n + alpha * torch.eye(d).to(x), x.T @ y / n)
 
 
 def l2_penalty(parameters: Iterable[Tensor], alpha: float) -> Float[Tensor, ""]:
