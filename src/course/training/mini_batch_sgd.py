@@ -1,4 +1,4 @@
-# From docs/1-training/mini-batch-sgd.md, which is its source: edit there.  [b16b080bd20e]
+# From docs/1-training/mini-batch-sgd.md, which is its source: edit there.  [3ba8a6f40e2f]
 # %% a-sample-of-the-gradient-2
 """Batches: how to draw them, how noisy their gradient is, how high a constant rate hovers."""
 
@@ -95,3 +95,28 @@ def gradient_noise(
     # Only norms leave vmap: n gradients never lie in memory at once.
     squares = vmap(square_norm, chunk_size=256)(x[:, None], y[:, None])
     return GradientNoise(signal.item(), (squares.mean() - signal).item())
+
+
+# %% a-constant-rate-hovers-1
+def stationary_variance(
+    curvature: Float[Tensor, "*shape"],
+    noise: Float[Tensor, "*shape"],
+    lr: float,
+    batch_size: int = 1,
+) -> Float[Tensor, "*shape"]:
+    """Mean squared distance from the minimum at which SGD with a constant rate hovers.
+
+    For a quadratic, along each eigenvector of its Hessian; draws with replacement.
+
+    Parameters
+    ----------
+    curvature : Tensor of any shape
+        Eigenvalues of the Hessian, above 0.
+    noise : Tensor of the same shape
+        Variance of one example's gradient along these eigenvectors.
+    lr : float
+        Learning rate. It must be below ``2 / curvature``; elsewhere the result is infinite.
+    batch_size : int
+    """
+    variance = lr * noise / (batch_size * curvature * (2 - lr * curvature))
+    return torch.where(lr * curvature < 2, variance, torch.inf)
