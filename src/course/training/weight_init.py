@@ -1,4 +1,4 @@
-# From docs/1-training/weight-init.md, which is its source: edit there.  [64c8e9535070]
+# From docs/1-training/weight-init.md, which is its source: edit there.  [6fd2b6903923]
 # %% in-code-1
 """Initial weights: PyTorch's initializers, the signal that they give, and muP."""
 
@@ -180,7 +180,11 @@ def mean_squares(
 
 
 def unit_gain(activation: Callable[[Tensor], Tensor]) -> float:
-    """Gain with which activations of mean square 1 stay at mean square 1."""
+    """Gain of a layer behind `activation` that keeps the mean square of its inputs at 1.
+
+    If the inputs of the activation have the mean square 1, those of the next one have it,
+    too.
+    """
     return mean_squares(activation)[0] ** -0.5
 
 
@@ -258,10 +262,11 @@ def mup_groups(
     G. Yang et al., "Tensor Programs V: Tuning Large Neural Networks via Zero-Shot
     Hyperparameter Transfer", 2022, arXiv 2203.03466, table 3.
     """
+    axes, base_axes = ([p.ndim for p in net.parameters()] for net in (model, base))
+    if axes != base_axes:
+        raise ValueError(f"not one architecture: weights of {axes} and {base_axes} axes")
     by_rate: dict[float, list[nn.Parameter]] = {}
-    for p, b in zip(model.parameters(), base.parameters(), strict=True):
-        if p.ndim != b.ndim:
-            raise ValueError(f"shapes {tuple(p.shape)} and {tuple(b.shape)} do not match")
+    for p, b in zip(model.parameters(), base.parameters()):
         ratio = 1.0
         if p.ndim > 1:
             (fan_in, fan_out), (base_in, base_out) = fans(p), fans(b)
