@@ -1,4 +1,4 @@
-# From docs/1-training/weight-init.md, which is its source: edit there.  [6fd2b6903923]
+# From docs/1-training/weight-init.md, which is its source: edit there.  [db4a72ca665d]
 # %% in-code-1
 """Initial weights: PyTorch's initializers, the signal that they give, and muP."""
 
@@ -11,8 +11,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 
-def fans(tensor: Float[Tensor, "out in *kernel"]) -> tuple[int, int]:
+def fans(tensor: Float[Tensor, "*shape"]) -> tuple[int, int]:
     """Fan-in and fan-out of a weight: inputs to one output, and outputs of one input.
+
+    Parameters
+    ----------
+    tensor : Tensor, shape (out, in, *kernel)
 
     Raises
     ------
@@ -84,7 +88,8 @@ def xavier_normal_(
 
 
 def _kaiming_std(tensor: Tensor, a: float, mode: str, nonlinearity: str) -> float:
-    by_mode = dict(zip(("fan_in", "fan_out"), fans(tensor)))
+    fan_in, fan_out = fans(tensor)
+    by_mode = {"fan_in": fan_in, "fan_out": fan_out}
     if mode not in by_mode:
         raise ValueError(f'mode must be "fan_in" or "fan_out", not {mode!r}')
     return calculate_gain(nonlinearity, a) / math.sqrt(by_mode[mode])
@@ -137,10 +142,10 @@ def kaiming_normal_(
 
 @torch.no_grad()
 def orthogonal_(
-    tensor: Float[Tensor, "out in *kernel"],
+    tensor: Float[Tensor, "*shape"],
     gain: float = 1,
     generator: torch.Generator | None = None,
-) -> Float[Tensor, "out in *kernel"]:
+) -> Float[Tensor, "*shape"]:
     """Fill with `gain` times a random matrix of orthonormal rows or columns, in place.
 
     Axes after the first are taken as one. Whichever of rows and columns are fewer are
@@ -266,7 +271,7 @@ def mup_groups(
     if axes != base_axes:
         raise ValueError(f"not one architecture: weights of {axes} and {base_axes} axes")
     by_rate: dict[float, list[nn.Parameter]] = {}
-    for p, b in zip(model.parameters(), base.parameters()):
+    for p, b in zip(model.parameters(), base.parameters(), strict=True):
         ratio = 1.0
         if p.ndim > 1:
             (fan_in, fan_out), (base_in, base_out) = fans(p), fans(b)
