@@ -1,4 +1,4 @@
-# From docs/1-training/batch-norm.md, which is its source: edit there.  [d22dd47298f5]
+# From docs/1-training/batch-norm.md, which is its source: edit there.  [451e7af8925f]
 # %% let-the-network-keep-the-scale-3
 """Batch normalization: forward, backward by hand, running statistics, folding."""
 
@@ -24,7 +24,8 @@ def batch_norm(
     input : Tensor
         One row for each example, one column for each unit.
     running_mean, running_var : Tensor, optional
-        In training they are updated in place, if given; else they are the statistics.
+        In training they are updated in place, if both are given; in evaluation they are
+        the statistics.
     weight, bias : Tensor, optional
         γ and β.
     training : bool
@@ -92,7 +93,7 @@ class BatchNorm1d(nn.Module):
         affine: bool = True,
     ) -> None:
         super().__init__()
-        self.eps, self.momentum = eps, momentum
+        self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.weight = nn.Parameter(torch.ones(num_features)) if affine else None
         self.bias = nn.Parameter(torch.zeros(num_features)) if affine else None
         self.register_buffer("running_mean", torch.zeros(num_features))
