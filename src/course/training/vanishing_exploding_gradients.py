@@ -1,4 +1,4 @@
-# From docs/1-training/vanishing-exploding-gradients.md, which is its source: edit there.  [c5b1d4ecde11]
+# From docs/1-training/vanishing-exploding-gradients.md, which is its source: edit there.  [eb7a7aace5a5]
 # %% a-product-of-jacobians-1
 """Products of Jacobians, which vanish or explode, and gradient clipping."""
 
@@ -34,7 +34,7 @@ def layer_jacobians(
     # Slope of unit i times row i of the weights: diag(slopes) @ W without the diagonal.
     return [
         slopes[..., None] * linear.weight.detach()
-        for slopes, linear in zip(slopes_by_layer(model, x), linears)
+        for slopes, linear in zip(slopes_by_layer(model, x), linears, strict=False)
     ]
 
 
