@@ -174,6 +174,7 @@ def parse(text: str, path: str, *, lesson: bool = True) -> Lesson:
     parts = _Scanner(path).scan(text[len(head) :].splitlines(keepends=True), head.count("\n") + 1)
     page = Lesson(path, front, (head, *parts) if head else tuple(parts))
     _check_exercises(page)
+    _check_imports(page)
     if not lesson and page.modules:
         block = next(block for block in page.blocks if block.module)
         raise LessonError(path, block.line, "only a lesson can own a module; remove the title")
@@ -486,6 +487,21 @@ def _check_exercises(lesson: Lesson) -> None:
                     lesson.path,
                     first[name],
                     f'exercise `{name}` has no {role}="{name}" block; add it',
+                )
+
+
+def _check_imports(lesson: Lesson) -> None:
+    """No block imports what the page itself makes: the second copy would escape the page's tests."""
+    for block in lesson.blocks:
+        for node in [] if block.module else ast.walk(ast.parse(block.code)):
+            if not isinstance(node, ast.Import | ast.ImportFrom):
+                continue
+            names = [node.module] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
+            for own in lesson.modules.keys() & names:
+                raise LessonError(
+                    lesson.path,
+                    block.line + node.lineno,
+                    f"imports `{own}`, which this page makes: its names are here already, from the blocks above",
                 )
 
 

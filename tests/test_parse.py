@@ -86,6 +86,10 @@ FORMS = {
         '```python title="src/course/data/x.py" raises="E"\nx = 1\n```\n',
         "remove `raises`",
     ),
+    "an import of its own module": (
+        '```python title="src/course/data/x.py"\nx = 1\n```\n\n```python\nfrom course.data.x import x\n```\n',
+        "which this page makes",
+    ),
     "an unknown need": ('```python needs="tpu"\nx = 1\n```\n', "cuda or shakespeare or triton"),
     "check without exercise": ('```python check="a"\nx = 1\n```\n', "before the `exercise`"),
     "exercise alone": ('```python exercise="a"\nx = 1\n```\n', 'no check="a"'),
