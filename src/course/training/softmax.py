@@ -1,4 +1,4 @@
-# From docs/1-training/softmax.md, which is its source: edit there.  [58c52e15178e]
+# From docs/1-training/softmax.md, which is its source: edit there.  [9189d48410b0]
 # %% only-differences-count-2
 """Softmax, log-softmax and log-sum-exp: stable, backwards, and in one pass."""
 
@@ -11,9 +11,7 @@ def _widen(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
-def _shift(
-    best: Float[Tensor, "*shape"],
-) -> Float[Tensor, "*shape"]:
+def _shift(best: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """What to subtract where `best` is the maximum: inf − inf would be NaN."""
     return best.detach().masked_fill(best.isinf(), 0.0)
 
