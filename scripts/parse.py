@@ -493,16 +493,35 @@ def _check_exercises(lesson: Lesson) -> None:
 def _check_imports(lesson: Lesson) -> None:
     """No block imports what the page itself makes: the second copy would escape the page's tests."""
     for block in lesson.blocks:
-        for node in [] if block.module else ast.walk(ast.parse(block.code)):
-            if not isinstance(node, ast.Import | ast.ImportFrom):
-                continue
-            names = [node.module] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
-            for own in lesson.modules.keys() & names:
-                raise LessonError(
-                    lesson.path,
-                    block.line + node.lineno,
-                    f"imports `{own}`, which this page makes: its names are here already, from the blocks above",
-                )
+        own = set() if block.module else lesson.modules.keys() & course_names(block.code)[0]
+        if own:
+            raise LessonError(
+                lesson.path,
+                block.line,
+                f"imports `{own.pop()}`, which this page makes: its names are here already, from the blocks above",
+            )
+
+
+@functools.lru_cache(maxsize=4096)
+def course_names(code: str) -> tuple[frozenset[str], frozenset[str]]:
+    """What of `course` the code imports, modules and names of modules, and what its strings name (`-m course.…`)."""
+    imported, in_strings = set[str](), set[str]()
+    for node in ast.walk(_tree(code)) if "course" in code else ():
+        if isinstance(node, ast.Import):
+            imported.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            imported.update((node.module, *(f"{node.module}.{alias.name}" for alias in node.names)))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            in_strings.update(re.findall(r"\bcourse(?:\.\w+)+", node.value))
+    return frozenset(name for name in imported if name.startswith("course.")), frozenset(in_strings)
+
+
+def _tree(code: str) -> ast.Module:
+    """The syntax tree; an empty one where the code does not parse, as in a block with raises="SyntaxError"."""
+    try:
+        return ast.parse(code)
+    except SyntaxError:
+        return ast.Module([], [])
 
 
 def _similar(word: str, known: Any) -> str:

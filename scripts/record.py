@@ -21,7 +21,7 @@ from typing import Any
 
 from scripts.child import data_folders
 from scripts.course import Course
-from scripts.parse import Block, Element, Lesson
+from scripts.parse import Block, Element, Lesson, course_names
 from scripts.run import Result
 
 FORMAT = 1
@@ -73,28 +73,9 @@ def element_digest(element: Element) -> str:
 
 
 def imports(code: str, root: Path) -> set[str]:
-    """The modules of `course` that the code names, in imports or in strings (`-m course.…`)."""
-    return {module for module in _named(code) if module_path(module, root).exists()}
-
-
-@functools.lru_cache(maxsize=4096)
-def _named(code: str) -> frozenset[str]:
-    if "course" not in code:
-        return frozenset()
-    try:
-        tree = ast.parse(code)
-    except SyntaxError:
-        return frozenset()
-    named: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            named.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            named.add(node.module)
-            named.update(f"{node.module}.{alias.name}" for alias in node.names)
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            named.update(re.findall(r"\bcourse(?:\.\w+)+", node.value))
-    return frozenset(module for module in named if module.startswith("course."))
+    """The modules of `course` that the code names, in imports or in strings."""
+    imported, in_strings = course_names(code)
+    return {name for name in imported | in_strings if module_path(name, root).exists()}
 
 
 def module_path(module: str, root: Path) -> Path:

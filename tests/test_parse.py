@@ -86,6 +86,11 @@ FORMS = {
         '```python title="src/course/data/x.py" raises="E"\nx = 1\n```\n',
         "remove `raises`",
     ),
+    "its own module in a block that does not parse": (
+        '```python title="src/course/data/x.py"\nx = 1\n```\n\n'
+        '```python raises="SyntaxError"\nimport course.data.x =\n```\n',
+        2,
+    ),
     "an import of its own module": (
         '```python title="src/course/data/x.py"\nx = 1\n```\n\n```python\nfrom course.data.x import x\n```\n',
         "which this page makes",
