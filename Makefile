@@ -6,7 +6,7 @@ export NO_MKDOCS_2_WARNING := 1
 export DISABLE_MKDOCS_2_WARNING := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test check site offline lesson record labs new why mutate tangle untangle browser bench clean
+.PHONY: help setup serve test notebooks check site offline lesson record labs new why mutate tangle untangle browser bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## ?(.*)/  make \1\t\2/' | expand -t 18
@@ -44,6 +44,9 @@ test: .venv/browser  ## every check, every block of every lesson, every page in 
 
 browser: .venv/browser  ## the site in a browser only: every page, what a reader does, axe, Lighthouse
 	$(BIN)/python -m pytest tests/test_browser.py tests/test_lighthouse.py
+
+notebooks: .venv/ready  ## run the notebook of every lesson, the long ones too, with the package alone
+	COURSE_NOTEBOOKS=all $(BIN)/python -m pytest tests/test_package.py -k notebook --durations 0
 
 check: .venv/ready  ## style, types, sync, freshness, links; runs no lesson
 	$(RUN) check

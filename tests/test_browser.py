@@ -345,24 +345,24 @@ def test_the_switch_makes_the_site_dark_and_is_remembered(site: Server, chromium
         assert colours(page) == dark
 
 
-@pytest.mark.parametrize("slug", LESSONS)
 @pytest.mark.parametrize("window", [WIDE, PHONE], ids=["1280", "390"])
-def test_a_link_to_a_section_arrives_there(site: Server, chromium: Browser, slug: str, window: dict):
+def test_a_link_to_a_section_arrives_there(site: Server, chromium: Browser, window: dict):
     """Though what is above it waits for its layout, and its height is a guess until then."""
     with chromium.new_context(**window) as context:
         page = context.new_page()
-        page.goto(f"{site.url}{slug}/")
-        anchors = page.locator("article h2[id]").evaluate_all("all => all.map((heading) => heading.id)")
-        for anchor in (anchors[len(anchors) // 2], anchors[-1]):
-            page.goto("about:blank")
-            page.goto(f"{site.url}{slug}/#{anchor}")
-            page.wait_for_timeout(300)
-            top, end = page.evaluate(
-                """(id) => [document.getElementById(id).getBoundingClientRect().top,
-                    Math.abs(scrollY + innerHeight - document.scrollingElement.scrollHeight) < 2]""",
-                anchor,
-            )
-            assert 0 <= top <= 150 or (end and top >= 0), anchor
+        for slug in LESSONS:
+            html = (site.folder / slug / "index.html").read_text()
+            anchors = re.findall(r'<h2 id="([^"]+)"', html[html.index("<article") :])
+            for anchor in (anchors[len(anchors) // 2], anchors[-1]):
+                page.goto("about:blank")
+                page.goto(f"{site.url}{slug}/#{anchor}")
+                page.wait_for_timeout(300)
+                top, end = page.evaluate(
+                    """(id) => [document.getElementById(id).getBoundingClientRect().top,
+                        Math.abs(scrollY + innerHeight - document.scrollingElement.scrollHeight) < 2]""",
+                    anchor,
+                )
+                assert 0 <= top <= 150 or (end and top >= 0), f"{slug}/#{anchor}"
 
 
 def test_a_page_reached_by_a_click_works_as_one_that_was_loaded(site: Server, page: Page):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import shutil
 import subprocess
@@ -18,6 +19,8 @@ from scripts.course import LAYERS, ROOT, load
 
 COURSE = load()
 PACKAGE = ROOT / "src" / "course"
+SHORT = 8.0  # CPU seconds of a lesson whose notebook runs in every `make test`
+ALL_NOTEBOOKS = os.environ.get("COURSE_NOTEBOOKS") == "all"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
 
 
@@ -100,11 +103,32 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def cpu_seconds(slug: str) -> float:
+    """What a lesson's recorded run took."""
+    kept = record.load(COURSE.lessons[slug], ROOT)
+    return sum(entry["cpu"] for entry in kept["elements"]) if kept else 0.0
+
+
 @pytest.mark.parametrize("slug", COURSE.lessons)
-def test_each_notebook_runs_from_top_to_bottom_with_the_package_alone(
+def test_each_notebook_holds_the_page_in_its_order_and_then_the_solutions(slug: str):
+    lesson = COURSE.lessons[slug]
+    cells = [cell for cell in export.notebook(COURSE, lesson).cells if cell.cell_type == "code"]
+    wanted = [block for block in lesson.blocks if block.role not in ("solution", "wrong")]
+    for block in lesson.blocks:
+        if block.role == "solution":
+            wanted += [block, lesson.parts_of(block.keys["solution"])["check"]]
+    assert [cell.source for cell in cells if cell.source != export.SETUP] == [block.code.rstrip() for block in wanted]
+    assert not any(re.search(r"^\s*(from|import) (scripts|tests)\b", cell.source, re.MULTILINE) for cell in cells)
+
+
+@pytest.mark.parametrize("slug", [slug for slug in COURSE.lessons if ALL_NOTEBOOKS or cpu_seconds(slug) <= SHORT])
+def test_a_notebook_runs_from_top_to_bottom_with_the_package_alone(
     slug: str, tmp_path: Path, monkeypatch, installed: Path
 ):
-    """As a reader has it: the installed package, an empty folder, nothing of the engine."""
+    """As a reader has it: the installed package, an empty folder, nothing of the engine.
+
+    The same cells, in the same order, run as the blocks of the page; the longer ones run here with `make notebooks`.
+    """
     monkeypatch.setenv("PYTHONPATH", str(installed))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     made = export.notebook(COURSE, COURSE.lessons[slug])
