@@ -1,4 +1,4 @@
-# From docs/1-training/residual-connections.md, which is its source: edit there.  [5c5c8e54aa46]
+# From docs/1-training/residual-connections.md, which is its source: edit there.  [41933777d058]
 # %% add-instead-of-replace-1
 """Residual blocks, the deep network of them, and the paths of its gradient."""
 
@@ -91,14 +91,14 @@ def gradient_by_path_length(
 
     Parameters
     ----------
-    jacobians : iterable of Tensor, shapes (\\*batch, d, d)
+    jacobians : iterable of Tensor, shapes (..., d, d)
         That of each branch at its input, the first block first.
-    gradient : Tensor, shape (\\*batch, d)
+    gradient : Tensor, shape (..., d)
         With respect to the end of the stream.
 
     Returns
     -------
-    Tensor, shape (blocks + 1, \\*batch, d)
+    Tensor, shape (blocks + 1, ..., d)
         Entry k is the sum over all paths through exactly k branches; entry 0 is `gradient`.
         Their sum is the whole gradient.
 
