@@ -106,61 +106,40 @@ class Planter(ast.NodeTransformer):
             self.line = node.lineno
         return chosen
 
+    def visit_arg(self, node: ast.arg) -> ast.AST:
+        return node  # its annotation is a type
+
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
-        node.args.defaults = [self.visit(value) for value in node.args.defaults]
-        node.args.kw_defaults = [value and self.visit(value) for value in node.args.kw_defaults]
-        node.body = self.statements(node.body)
+        returns, node.returns = node.returns, None
+        self.generic_visit(node)
+        node.returns = returns
         return node
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
         node.value = node.value and self.visit(node.value)
         return node
 
-    def statements(self, body: list[ast.stmt]) -> list[ast.stmt]:
-        """Visit statements; one that acts on what is there already may be left out."""
-        kept: list[ast.stmt] = []
-        for statement in body:
-            acts = isinstance(statement, ast.AugAssign | ast.Expr) and not _is_text(statement)
-            if acts and self.here(statement):
-                kept.append(ast.copy_location(ast.Pass(), statement))
-            else:
-                kept.append(self.visit(statement))
-        return kept
+    def visit_Expr(self, node: ast.Expr) -> ast.AST:
+        if isinstance(node.value, ast.Constant):
+            return node  # a docstring
+        return ast.copy_location(ast.Pass(), node) if self.here(node) else self.generic_visit(node)
+
+    def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST:
+        if self.here(node):
+            return ast.copy_location(ast.Pass(), node)
+        if type(node.op) in SWAPS and self.here(node):
+            node.op = SWAPS[type(node.op)]()  # type: ignore[assignment]
+        return self.generic_visit(node)
 
     def visit_If(self, node: ast.If) -> ast.AST:
         if self.here(node):
             node.test = ast.Constant(False)
-        node.test = self.visit(node.test)
-        node.body, node.orelse = self.statements(node.body), self.statements(node.orelse)
-        return node
-
-    def visit_For(self, node: ast.For) -> ast.AST:
-        node.iter = self.visit(node.iter)
-        node.body = self.statements(node.body)
-        return node
-
-    def visit_While(self, node: ast.While) -> ast.AST:
-        node.test = self.visit(node.test)
-        node.body = self.statements(node.body)
-        return node
-
-    def visit_With(self, node: ast.With) -> ast.AST:
-        node.body = self.statements(node.body)
-        return node
-
-    def visit_Expr(self, node: ast.Expr) -> ast.AST:
-        return node if _is_text(node) else self.generic_visit(node)
+        return self.generic_visit(node)
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
         if type(node.op) in SWAPS and self.here(node):
             node.op = SWAPS[type(node.op)]()  # type: ignore[assignment]
         return self.generic_visit(node)
-
-    def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST:
-        if type(node.op) in SWAPS and self.here(node):
-            node.op = SWAPS[type(node.op)]()  # type: ignore[assignment]
-        node.value = self.visit(node.value)
-        return node
 
     def visit_BoolOp(self, node: ast.BoolOp) -> ast.AST:
         if self.here(node):
@@ -191,7 +170,3 @@ class Planter(ast.NodeTransformer):
         else:
             return node
         return ast.copy_location(ast.Constant(changed), node) if self.here(node) else node
-
-
-def _is_text(statement: ast.stmt) -> bool:
-    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
