@@ -38,7 +38,7 @@ test: .venv/browser  ## every check, every block of every lesson, every page in 
 	@echo "==> the snippets of README and CONTRIBUTING"
 	$(BIN)/python -m pytest -q --codeblocks README.md CONTRIBUTING.md
 	@echo "==> the engine's tests, every block of every lesson, every page in a browser"
-	$(BIN)/python -m pytest -n 2 --durations 10 tests docs --ignore tests/test_lighthouse.py
+	$(BIN)/python -m pytest -n 2 --no-loadscope-reorder --durations 25 tests docs --ignore tests/test_lighthouse.py
 	@echo "==> Lighthouse, alone: what else runs would cost points"
 	$(BIN)/python -m pytest tests/test_lighthouse.py
 
