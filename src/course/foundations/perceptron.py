@@ -1,4 +1,4 @@
-# From docs/0-foundations/perceptron.md, which is its source: edit there.  [0248bab8a44d]
+# From docs/0-foundations/perceptron.md, which is its source: edit there.  [e8e385a2b43a]
 # %% which-side-and-how-far-1
 """The perceptron: a rule that learns from mistakes, its bound, and its multiclass form."""
 
@@ -141,22 +141,19 @@ def multiclass_perceptron(
     """
     if epochs < 1 or not ((y >= 0) & (y < classes)).all():
         raise ValueError(f"y must be in 0 … {classes - 1}, and epochs at least 1")
-    w, b = x.new_zeros(classes, x.shape[1]), x.new_zeros(classes)
-    sum_w, sum_b = torch.zeros_like(w), torch.zeros_like(b)
+    rows = torch.cat([x, x.new_ones(len(x), 1)], 1)  # the last weight is the bias
+    w = x.new_zeros(classes, rows.shape[1])
+    total = torch.zeros_like(w)
     path, mistakes = [], torch.zeros(epochs, dtype=torch.long)
     for epoch in range(epochs):
-        for row, label in zip(x, y.tolist(), strict=True):
-            guess = int((w @ row + b).argmax())
+        for row, label in zip(rows, y.tolist(), strict=True):
+            guess = int((w @ row).argmax())
             if guess != label:
                 w[label] += row
                 w[guess] -= row
-                b[label] += 1
-                b[guess] -= 1
                 mistakes[epoch] += 1
-            sum_w += w
-            sum_b += b
-        seen = (epoch + 1) * len(x)
-        kept = (sum_w / seen, sum_b / seen) if average else (w.clone(), b.clone())
-        path.append(kept)
-    path_w, path_b = zip(*path, strict=True)
-    return torch.stack(path_w), torch.stack(path_b), mistakes
+            if average:
+                total += w
+        path.append(total / ((epoch + 1) * len(x)) if average else w.clone())
+    weights = torch.stack(path)
+    return weights[..., :-1], weights[..., -1], mistakes
