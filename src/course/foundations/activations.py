@@ -1,4 +1,4 @@
-# From docs/0-foundations/activations.md, which is its source: edit there.  [59c5918c80c9]
+# From docs/0-foundations/activations.md, which is its source: edit there.  [a54b91f23a8a]
 # %% ten-layers-one-matrix-1
 """Activation functions, and what they let through in a deep network."""
 
@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+from torch.optim import Optimizer
 
 
 def deep_mlp(
@@ -38,6 +39,71 @@ def deep_mlp(
         layers += [nn.Linear(fan_in, width), activation()]
         fan_in = width
     return nn.Sequential(*layers, nn.Linear(fan_in, 10))
+
+
+# %% ten-layers-one-matrix-4
+def fit_together(
+    nets: list[nn.Sequential],
+    x: Float[Tensor, "n d"],
+    y: Int[Tensor, "n"],
+    optimizer: Callable[[list[Tensor]], Optimizer],
+    steps: int,
+    batch_size: int = 32,
+    seed: int = 0,
+) -> Float[Tensor, "steps nets"]:
+    """Train networks of one shape side by side, in place, on random batches.
+
+    Parameters
+    ----------
+    nets : list of Sequential
+        Linear layers with a bias, and modules without parameters, which are taken from
+        the first network and must act on every number by itself.
+    x, y : Tensor
+        Inputs and classes. Each network draws batches of its own.
+    optimizer : callable
+        Given the list of stacked parameters, returns the optimizer. It must treat every
+        number by itself, as SGD and Adam do; else the networks are not independent.
+    steps, batch_size : int
+    seed : int
+        Of the batches.
+
+    Returns
+    -------
+    Tensor, shape (steps, nets)
+        Cross-entropy on each network's batch, before each step.
+
+    Raises
+    ------
+    ValueError
+        If the parameters of the networks differ in shape.
+    """
+    if len({tuple(p.shape for p in net.parameters()) for net in nets}) != 1:
+        raise ValueError("the networks must have parameters of the same shapes")
+    own = zip(*(net.parameters() for net in nets), strict=True)
+    params = [torch.stack(same).detach().requires_grad_() for same in own]
+    rule = optimizer(params)
+    generator = torch.Generator().manual_seed(seed)
+    losses = []
+    for _ in range(steps):
+        rows = torch.randint(len(x), (len(nets), batch_size), generator=generator)
+        h, left = x[rows], iter(params)  # h has shape (nets, batch_size, width)
+        for layer in nets[0]:
+            if isinstance(layer, nn.Linear):
+                weight, bias = next(left), next(left)
+                h = torch.baddbmm(bias[:, None], h, weight.mT)
+            else:
+                h = layer(h)
+        # Classes belong on axis 1; the mean is over each network's own batch.
+        loss = cross_entropy(h.mT, y[rows], reduction="none").mean(1)
+        rule.zero_grad()
+        loss.sum().backward()  # type: ignore[no-untyped-call]
+        rule.step()
+        losses.append(loss.detach())
+    with torch.no_grad():
+        for net, *trained in zip(nets, *params, strict=True):
+            for p, new in zip(net.parameters(), trained, strict=True):
+                p.copy_(new)
+    return torch.stack(losses)
 
 
 # %% six-ways-to-bend-2
