@@ -1,4 +1,4 @@
-# From docs/0-foundations/training-loop.md, which is its source: edit there.  [37d2b39bb786]
+# From docs/0-foundations/training-loop.md, which is its source: edit there.  [a7342ab08527]
 # %% five-calls-one-formula-2
 """One training step, evaluation, reproducible batches, checkpoints to resume from."""
 
@@ -77,6 +77,22 @@ def evaluate(
         count += len(y)
     model.train(was_training)
     return total / count
+
+
+# %% two-curves-not-one-1
+def accuracy(
+    logits: Float[Tensor, "*batch classes"], y: Int[Tensor, "*batch"]
+) -> Float[Tensor, ""]:
+    """Return the share of examples whose largest logit is that of the label.
+
+    Parameters
+    ----------
+    logits : Tensor, shape (..., classes)
+        Or any other scores: only their order counts. Of equal ones the first wins.
+    y : Tensor, shape (...)
+        The right classes, from 0.
+    """
+    return (logits.argmax(-1) == y).float().mean()
 
 
 # %% stop-and-go-on-1
