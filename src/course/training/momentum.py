@@ -1,8 +1,9 @@
-# From docs/1-training/momentum.md, which is its source: edit there.  [fddbddd7cd64]
+# From docs/1-training/momentum.md, which is its source: edit there.  [8d9f130cd350]
 # %% one-curvature-at-a-time-1
 """Momentum: its theory on quadratics, and SGD with PyTorch's conventions."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -74,7 +75,7 @@ def sgd_step(
     grad: Float[Tensor, "*shape"],
     buf: Float[Tensor, "*shape"] | None = None,
     *,
-    lr: float,
+    lr: float | Tensor,
     momentum: float = 0.0,
     dampening: float = 0.0,
     weight_decay: float = 0.0,
@@ -88,7 +89,7 @@ def sgd_step(
     buf : Tensor of the same shape, optional
         Momentum buffer of the step before, None at the first step.
     lr, momentum, dampening, weight_decay, nesterov
-        As in :class:`SGD`.
+        As in :class:`SGD`. A tensor of rates must broadcast to ``param``.
 
     Returns
     -------
@@ -107,7 +108,33 @@ def sgd_step(
 
 
 # %% the-optimizer-2
-class SGD(torch.optim.Optimizer):
+class Optimizer(torch.optim.Optimizer):
+    """The loop that optimizers share. A subclass says how one parameter is updated."""
+
+    @torch.no_grad()
+    def step(  # type: ignore[override]
+        self, closure: Callable[[], Tensor | float] | None = None
+    ) -> Tensor | float | None:
+        """Update the parameters that have a gradient; return the loss of ``closure``."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for param in group["params"]:
+                if param.grad is not None:
+                    self.update_param(param, param.grad, self.state[param], group)
+        return loss
+
+    def update_param(
+        self, param: Tensor, grad: Tensor, state: dict[str, Tensor], group: dict[str, Any]
+    ) -> None:
+        """Change ``param`` and ``state``, which is empty at first, in place."""
+        raise NotImplementedError
+
+
+# %% the-optimizer-3
+class SGD(Optimizer):
     """Stochastic gradient descent with momentum, equal to ``torch.optim.SGD``.
 
     Parameters
@@ -159,31 +186,20 @@ class SGD(torch.optim.Optimizer):
         }
         super().__init__(params, defaults)
 
-    @torch.no_grad()
-    def step(  # type: ignore[override]
-        self, closure: Callable[[], Tensor | float] | None = None
-    ) -> Tensor | float | None:
-        """Update the parameters that have a gradient; return the loss of ``closure``."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            for param in group["params"]:
-                if param.grad is None:
-                    continue
-                state = self.state[param]
-                new, buf = sgd_step(
-                    param,
-                    param.grad,
-                    state.get("momentum_buffer"),
-                    lr=group["lr"],
-                    momentum=group["momentum"],
-                    dampening=group["dampening"],
-                    weight_decay=group["weight_decay"],
-                    nesterov=group["nesterov"],
-                )
-                param.copy_(new)  # in place: the model holds this very tensor
-                if buf is not None:
-                    state["momentum_buffer"] = buf
-        return loss
+    def update_param(
+        self, param: Tensor, grad: Tensor, state: dict[str, Tensor], group: dict[str, Any]
+    ) -> None:
+        """Take one :func:`sgd_step`."""
+        new, buf = sgd_step(
+            param,
+            grad,
+            state.get("momentum_buffer"),
+            lr=group["lr"],
+            momentum=group["momentum"],
+            dampening=group["dampening"],
+            weight_decay=group["weight_decay"],
+            nesterov=group["nesterov"],
+        )
+        param.copy_(new)  # in place: the model holds this very tensor
+        if buf is not None:
+            state["momentum_buffer"] = buf
