@@ -1,8 +1,7 @@
-# From docs/1-training/adam-adamw.md, which is its source: edit there.  [bf65a6eb4c7a]
+# From docs/1-training/adam-adamw.md, which is its source: edit there.  [1b4d08441c85]
 # %% divide-by-what-you-have-seen-1
 """AdaGrad, RMSprop, Adam and AdamW, with PyTorch's conventions."""
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -10,9 +9,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.optim.optimizer import ParamsT
 
+from course.training.momentum import Optimizer
 
-class _PerCoordinate(torch.optim.Optimizer):
-    """What the optimizers of this module share: a loop, a count of steps, refusals."""
+
+class _PerCoordinate(Optimizer):
+    """What the optimizers of this module share: refusals, a count of steps, `maximize`."""
 
     def __init__(self, params: ParamsT, **defaults: Any) -> None:
         for name in ("lr", "eps", "weight_decay"):
@@ -20,28 +21,16 @@ class _PerCoordinate(torch.optim.Optimizer):
                 raise ValueError(f"{name} must not be negative, got {defaults[name]}")
         super().__init__(params, defaults)
 
-    @torch.no_grad()
-    def step(  # type: ignore[override]
-        self, closure: Callable[[], Tensor | float] | None = None
-    ) -> Tensor | float | None:
-        """Update the parameters that have a gradient; return the loss of ``closure``."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            for param in group["params"]:
-                if param.grad is None:
-                    continue
-                if param.grad.is_sparse or param.is_complex():
-                    raise ValueError("only dense, real gradients are supported")
-                state = self.state[param]
-                if not state:
-                    state.update(step=torch.tensor(0.0), **self._start(param, group))
-                state["step"] += 1
-                grad = -param.grad if group["maximize"] else param.grad
-                self._update(param, grad, state, group)
-        return loss
+    def update_param(
+        self, param: Tensor, grad: Tensor, state: dict[str, Tensor], group: dict[str, Any]
+    ) -> None:
+        """Count the step, and take it."""
+        if grad.is_sparse or param.is_complex():
+            raise ValueError("only dense, real gradients are supported")
+        if not state:
+            state.update(step=torch.tensor(0.0), **self._start(param, group))
+        state["step"] += 1
+        self._update(param, -grad if group["maximize"] else grad, state, group)
 
     def _start(self, param: Tensor, group: dict[str, Any]) -> dict[str, Tensor]:
         raise NotImplementedError
