@@ -1,12 +1,57 @@
-# From docs/0-foundations/overfitting.md, which is its source: edit there.  [c8f5753b96ea]
-# %% perfect-and-still-wrong-3
+# From docs/0-foundations/overfitting.md, which is its source: edit there.  [d1d7594b8ccd]
+# %% perfect-and-still-wrong-1
 """Where the error of a model comes from: bias, variance, and the peak between them."""
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 
+class StackedLinear(nn.Module):
+    """`count` linear layers side by side: one batched matmul, and no layer sees another.
+
+    Parameters
+    ----------
+    count, in_features, out_features : int
+        How many layers, and the sizes of each.
+    generator : torch.Generator, optional
+        For the start, which has the range of `torch.nn.Linear`.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        in_features: int,
+        out_features: int,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        bound = in_features**-0.5
+
+        def uniform(*shape: int) -> nn.Parameter:
+            return nn.Parameter(bound * (2 * torch.rand(*shape, generator=generator) - 1))
+
+        self.weight = uniform(count, in_features, out_features)
+        self.bias = uniform(count, 1, out_features)
+
+    def forward(
+        self, x: Float[Tensor, "*stack n in_features"]
+    ) -> Float[Tensor, "count n out_features"]:
+        """Pass `x[i]` through layer `i`; an `x` without a stack goes through each."""
+        return x @ self.weight + self.bias
+
+
+def cross_entropies(
+    logits: Float[Tensor, "count n classes"], labels: Int[Tensor, "count n"]
+) -> Float[Tensor, " count"]:
+    """Return the mean cross-entropy of each network.
+
+    Train on their sum: each network then gets the gradient of its own.
+    """
+    return nn.functional.cross_entropy(logits.mT, labels, reduction="none").mean(1)
+
+
+# %% perfect-and-still-wrong-4
 def subsamples(n: int, size: int, count: int, seed: int = 0) -> Int[Tensor, "count size"]:
     """Draw `count` random subsets of the rows 0 … n - 1, each without repeats.
 
