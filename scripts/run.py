@@ -60,9 +60,10 @@ def preload(root: Path) -> None:
     os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"  # to ask for a GPU must not spoil it for forks
     sys.dont_write_bytecode = True
     source = str(root / "src")
-    if source not in sys.path:
-        sys.path.insert(0, source)
-        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [source, os.environ.get("PYTHONPATH")]))
+    # First, also where it stands further back: the `course` of another root, as tests have them, would hide it.
+    sys.path[:] = [source, *(path for path in sys.path if path != source)]
+    others = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path not in ("", source)]
+    os.environ["PYTHONPATH"] = os.pathsep.join([source, *others])
     import _pytest.assertion.rewrite  # noqa: F401
     import matplotlib.pyplot as plt
     import sklearn.datasets  # noqa: F401

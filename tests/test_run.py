@@ -391,3 +391,14 @@ def test_a_checked_function_keeps_its_source(blocks):
     show = "\n```python\nimport inspect\nprint(inspect.getsource(inspect.unwrap(half)))\n```\n"
     body = TYPED.format(shape="2, 3") + show
     assert texts(blocks(body, typecheck=True)[-1]).startswith("def half(")
+
+
+def test_a_course_is_run_with_its_own_package_after_another_was(tmp_path):
+    show = "```python\nimport course\nprint(course.__file__)\n```\n"
+    courses = {}
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        courses[name] = Scratch(tmp_path / name)
+        courses[name].page("0-one/first", show)
+    for name in ("one", "two", "one"):
+        assert texts(courses[name].run()[0]).startswith("src/course/__init__.py")
