@@ -493,27 +493,28 @@ def _check_exercises(lesson: Lesson) -> None:
 def _check_imports(lesson: Lesson) -> None:
     """No block imports what the page itself makes: the second copy would escape the page's tests."""
     for block in lesson.blocks:
-        own = set() if block.module else lesson.modules.keys() & course_names(block.code)[0]
-        if own:
+        imported, _ = course_names(block.code)
+        for own in [] if block.module else lesson.modules.keys() & imported.keys():
             raise LessonError(
                 lesson.path,
-                block.line,
-                f"imports `{own.pop()}`, which this page makes: its names are here already, from the blocks above",
+                block.line + imported[own],
+                f"imports `{own}`, which this page makes: its names are here already, from the blocks above",
             )
 
 
 @functools.lru_cache(maxsize=4096)
-def course_names(code: str) -> tuple[frozenset[str], frozenset[str]]:
-    """What of `course` the code imports, modules and names of modules, and what its strings name (`-m course.…`)."""
-    imported, in_strings = set[str](), set[str]()
+def course_names(code: str) -> tuple[dict[str, int], frozenset[str]]:
+    """What of `course` the code imports, modules and names of modules, with lines; and what its strings name."""
+    imported, in_strings = dict[str, int](), set[str]()
     for node in ast.walk(_tree(code)) if "course" in code else ():
         if isinstance(node, ast.Import):
-            imported.update(alias.name for alias in node.names)
+            imported.update({alias.name: node.lineno for alias in node.names})
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            imported.update((node.module, *(f"{node.module}.{alias.name}" for alias in node.names)))
+            names = (node.module, *(f"{node.module}.{alias.name}" for alias in node.names))
+            imported.update(dict.fromkeys(names, node.lineno))
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            in_strings.update(re.findall(r"\bcourse(?:\.\w+)+", node.value))
-    return frozenset(name for name in imported if name.startswith("course.")), frozenset(in_strings)
+            in_strings.update(re.findall(r"\bcourse(?:\.\w+)+", node.value))  # `-m course.…`
+    return {name: line for name, line in imported.items() if name.startswith("course.")}, frozenset(in_strings)
 
 
 def _tree(code: str) -> ast.Module:

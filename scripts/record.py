@@ -75,7 +75,7 @@ def element_digest(element: Element) -> str:
 def imports(code: str, root: Path) -> set[str]:
     """The modules of `course` that the code names, in imports or in strings."""
     imported, in_strings = course_names(code)
-    return {name for name in imported | in_strings if module_path(name, root).exists()}
+    return {name for name in {*imported, *in_strings} if module_path(name, root).exists()}
 
 
 def module_path(module: str, root: Path) -> Path:

@@ -306,8 +306,11 @@ def test_search_finds_every_lesson_by_its_title_and_marks_the_words(site: Server
         among_first = page.locator(f".md-search-result__item:nth-child(-n+3) > {link}").first
         # The index is built at the first letter, which takes a while on a busy machine.
         expect(among_first, lesson.title).to_be_visible(timeout=60_000)
+    results = page.locator(".md-search-result__item > a.md-search-result__link")
+    first = results.evaluate_all("links => links.slice(0, 3).map((link) => link.pathname)")
     page.keyboard.press("Enter")
     page.wait_for_url("**/?h=*")
+    assert urlsplit(page.url).path in first
     expect(page.locator("article mark").first).to_be_attached()
 
 
